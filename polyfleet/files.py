@@ -1,0 +1,59 @@
+"""Reading and writing files of the user: errors in the user's words, and never half a file."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+
+from polyfleet.errors import InputError
+
+
+def read_text(path: Path, kind: type[InputError] = InputError) -> str:
+    """The text of a file. Raises `kind` where it is missing, a folder, unreadable or not UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise kind("there is no such file", file=str(path)) from None
+    except IsADirectoryError:
+        raise kind("this is a folder, not a file", file=str(path)) from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise kind("not UTF-8 text", file=str(path), line=line) from None
+    except OSError as error:
+        raise kind(f"cannot be read: {error.strerror}", file=str(path)) from None
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that at every moment the old one or the new one is there, never a part.
+
+    Raises InputError where the folder is missing or not writable, or the disk is full; the old file then stands.
+    """
+    temporary: str | None = None
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except OSError as error:
+        _remove(temporary)
+        raise InputError(f"cannot be written: {error.strerror}", file=str(path)) from None
+    except BaseException:
+        _remove(temporary)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _remove(path: str | None) -> None:
+    if path is not None:
+        with contextlib.suppress(OSError):
+            os.unlink(path)

@@ -61,8 +61,15 @@ class InputError(PolyfleetError):
         return f"{text}; {self.hint}" if self.hint else text
 
     def at(self, file: str | None = None, line: int | None = None) -> InputError:
-        """The same error with its place filled in where it was not known yet."""
+        """The same error with its place filled in where it was not known yet.
+
+        An error in another file keeps its own place, and says where that file is named.
+        """
         kind = type(self)
+        if self.file and file and self.file != file:
+            named = f"{file}:{line}" if line is not None else file
+            problem = f"{self.problem} (named at {named})"
+            return kind(problem, file=self.file, line=self.line, value=self.value, hint=self.hint)
         return kind(
             self.problem,
             file=self.file or file,

@@ -28,10 +28,15 @@ def read_text(path: Path, kind: type[InputError] = InputError) -> str:
 def write_whole(path: Path, text: str) -> None:
     """Write a file so that at every moment the old one or the new one is there, never a part.
 
-    Raises InputError where the folder is missing or not writable, or the disk is full; the old file then stands.
+    A link is followed; what is no plain file (a device, a pipe) is written to, not replaced. Raises InputError where
+    the folder is missing or not writable, or the disk is full; the old file then stands.
     """
+    path = path.resolve()
     temporary: str | None = None
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            path.write_text(text, encoding="utf-8")
+            return
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
@@ -45,6 +50,25 @@ def write_whole(path: Path, text: str) -> None:
     except BaseException:
         _remove(temporary)
         raise
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it. Raises InputError where that cannot be."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot be made a folder: {error.strerror}", file=str(path)) from None
+
+
+def check_writable(path: Path) -> None:
+    """Raises InputError where a file could not be written here, so that one learns it before a long computation."""
+    folder = path.resolve().parent
+    if path.is_dir():
+        raise InputError("this is a folder, not a file", file=str(path))
+    if not folder.is_dir():
+        raise InputError("its folder does not exist", file=str(path), hint=f"make {folder.name}/ first")
+    if not os.access(path if path.exists() else folder, os.W_OK):
+        raise InputError("it may not be written", file=str(path))
 
 
 def _umask() -> int:

@@ -18,7 +18,7 @@ from polyfleet.speed.shape import Floats
 # A multiplier stands for several constants that move together where little is known apart.
 MULTIPLIERS: Mapping[str, tuple[str, ...]] = {
     "compute": ("compute_eff", "prefill_eff", "attention_compute_eff"),
-    "overhead": ("step_s", "layer_s", "moe_layer_s", "sequence_s"),
+    "overhead": ("step_s", "layer_s", "moe_layer_s", "mixed_layer_s", "sequence_s"),
 }
 
 

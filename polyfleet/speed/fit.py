@@ -39,15 +39,17 @@ class Free:
 
 SHARED = (
     Free("memory_eff", "all", 0.80, 0.15),
-    Free("expert_memory_eff", "all", 0.80, 0.3),
+    Free("expert_memory_eff", "all", 0.85, 0.12),
     Free("attention_eff", "all", 0.60, 0.4),
     Free("compute_eff", "all", 0.60, 0.3),
+    Free("expert_compute_eff", "all", 0.70, 0.3),
     Free("prefill_eff", "all", 0.65, 0.3),
     Free("attention_compute_eff", "all", 0.35, 0.5),
     Free("link_eff", "all", 0.70, 0.2),
     Free("step_s", "all", 1e-3, 1.0),
     Free("layer_s", "all", 2e-5, 1.0),
     Free("moe_layer_s", "all", 2e-5, 1.0),
+    Free("mixed_layer_s", "all", 2e-4, 1.0),
     Free("sequence_s", "all", 1e-5, 1.0),
     Free("link_latency_s", "all", 5e-6, 0.7),
     Free("sharpness", "all", 3.0, 0.4),

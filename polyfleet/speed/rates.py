@@ -11,10 +11,11 @@ from polyfleet.speed.shape import Value
 class Rates:
     """Constants of the step model; each a scalar or an array over points.
 
-    `*_eff`: share of the datasheet's rate that is reached. Times in seconds: `step_s` a step's fixed cost on the host,
-    `layer_s` a layer's launches, `moe_layer_s` what routing adds to one, `sequence_s` scheduling and sampling of one
-    sequence, `link_latency_s` one all-reduce of a small message, `first_token_s` what a request pays once (HTTP,
-    tokeniser, scheduling).
+    `*_eff`: share of the datasheet's rate that is reached; `expert_*_eff` that of grouped GEMMs over that of dense
+    ones. Times in seconds: `step_s` a step's fixed cost on the host, `layer_s` a layer's launches, `moe_layer_s` what
+    routing adds to one, `mixed_layer_s` a layer's launches by the host in a step that holds prompt tokens,
+    `sequence_s` scheduling and sampling of one sequence, `link_latency_s` one all-reduce of a small message,
+    `first_token_s` what a request pays once (HTTP, tokeniser, scheduling).
     `sharpness`: exponent of the soft maximum of memory and compute time. `expert_imbalance`: weight of the uneven
     load of expert-parallel ranks. `chunk_share`: share of a prefill's time by which it delays running sequences.
     `prefill_share`: prefills' worth of waiting before the own one ends. `step_share`: steps waited for.
@@ -25,12 +26,14 @@ class Rates:
     expert_memory_eff: Value
     attention_eff: Value
     compute_eff: Value
+    expert_compute_eff: Value
     prefill_eff: Value
     attention_compute_eff: Value
     link_eff: Value
     step_s: Value
     layer_s: Value
     moe_layer_s: Value
+    mixed_layer_s: Value
     sequence_s: Value
     link_latency_s: Value
     first_token_s: Value

@@ -79,7 +79,15 @@ def _lengths(row: Row, scenario: str) -> tuple[float, float]:
     if scenario.startswith("mlperf"):
         name = row.text("model").lower()
         assumed = next((i, o) for part, i, o in _MLPERF_LENGTHS if part in name)
-    return stated[0] or assumed[0], stated[1] or assumed[1]
+    share = _mean_of_nominal(row)
+    return (stated[0] or assumed[0]) * share, (stated[1] or assumed[1]) * share
+
+
+def _mean_of_nominal(row: Row) -> float:
+    """Mean length over the nominal one, where a row says that lengths are drawn evenly from a share of it upwards."""
+    drawn = row.text("len_quality")
+    least = _stated(r"^nominal.*random-range-ratio (0?\.\d+)", drawn, 1.0)
+    return (least + 1.0) / 2
 
 
 def _stated(pattern: str, notes: str, otherwise: float) -> float:

@@ -12,7 +12,7 @@ import numpy as np
 from polyfleet.speed.memory import sequences_held
 from polyfleet.speed.rates import Rates
 from polyfleet.speed.shape import Floats, Shape, Value
-from polyfleet.speed.step import decode_step_s, prefill_s, prefill_work_s
+from polyfleet.speed.step import decode_step_s, mixed_launch_s, prefill_s, prefill_work_s
 
 MEAN_GROWTH = 0.5  # a sequence has written half of its answer on average
 DRAFT_KEPT = 0.7  # chance that a drafted token is kept (assumed; DeepSeek-V3's report states 0.85 to 0.9 for the first)
@@ -114,21 +114,28 @@ def _step_s(shape: Shape, rates: Rates, work: Work, running: Value) -> Floats:
 
 
 def _tpot_s(shape: Shape, rates: Rates, work: Work, running: Value) -> Floats:
-    return _step_s(shape, rates, work, running) + carried_prefill_s(shape, rates, work, running)
+    step = _step_s(shape, rates, work, running)
+    return step + carried_prefill_s(shape, rates, work, running, step)
 
 
-def carried_prefill_s(shape: Shape, rates: Rates, work: Work, running: Value) -> Floats:
-    """Time per step that goes to other requests' prefills."""
+def carried_prefill_s(shape: Shape, rates: Rates, work: Work, running: Value, step: Value) -> Floats:
+    """Time that other requests' prefills add to a decode step of `step` seconds.
+
+    (n - 1) / O prefills ride on a step, as Poisson counts. A step that carries one takes no less than its launches.
+    """
     own = prefill_work_s(shape, rates, work.new_tokens, work.input_tokens, work.cached_tokens)
-    others = np.maximum(np.asarray(running) - 1.0, 0.0) / np.maximum(np.asarray(work.output_tokens), 1.0)
-    return np.asarray(others * own * rates.chunk_share / shape.pp)
+    riding = np.maximum(np.asarray(running) - 1.0, 0.0) / np.maximum(np.asarray(work.output_tokens), 1.0)
+    launched = np.maximum(mixed_launch_s(shape, rates) - step, 0.0) * (1.0 - np.exp(-riding))
+    return np.asarray(np.maximum(riding * own * rates.chunk_share / shape.pp, launched))
 
 
 def _own_ttft_s(shape: Shape, rates: Rates, work: Work, running: Value, tpot: Floats) -> Floats:
-    """Time to first token once a slot is free: what a request pays once, its prefill and those it waits for."""
+    """Time to first token once a slot is free: what a request pays once, its prefill and those it waits for. The one
+    under way when it arrives takes no less than its launches."""
     alone = prefill_s(shape, rates, work.new_tokens, work.input_tokens, work.cached_tokens)
     own = prefill_work_s(shape, rates, work.new_tokens, work.input_tokens, work.cached_tokens)
     others = np.maximum(np.asarray(running) - 1.0, 0.0)
     crowd = others / (others + 3.0)  # alone, nothing is waited for
-    waited = (rates.prefill_share * crowd + rates.burst_share * others) * own / shape.pp
+    under_way = np.maximum(own / shape.pp, mixed_launch_s(shape, rates))
+    waited = rates.prefill_share * crowd * under_way + rates.burst_share * others * own / shape.pp
     return np.asarray(rates.first_token_s + alone + waited + rates.step_share * crowd * tpot)

@@ -19,22 +19,30 @@ def decode_step_s(shape: Shape, rates: Rates, batch: Value, context: Value, toke
 
 def prefill_s(shape: Shape, rates: Rates, tokens: Value, prompt: Value, cached: Value = 0.0) -> Floats:
     """Latency of prefilling `tokens` prompt tokens that belong to prompts of `prompt` tokens, `cached` of which are
-    already in the cache."""
+    already in the cache; no less than its launches take."""
     work = prefill_work_s(shape, rates, tokens, prompt, cached)
     weights = touched_bytes(shape, tokens) / (shape.bandwidth_bytes_s * rates.memory_eff)
-    return soft_max(work, weights, rates.sharpness) + exchange_s(shape, rates, 0.0) + _fixed_s(shape, rates, 1.0)
+    alone = soft_max(work, weights, rates.sharpness) + exchange_s(shape, rates, 0.0) + _fixed_s(shape, rates, 1.0)
+    return np.asarray(np.maximum(alone, mixed_launch_s(shape, rates)))
 
 
 def prefill_work_s(shape: Shape, rates: Rates, tokens: Value, prompt: Value, cached: Value = 0.0) -> Floats:
     """Compute and messages of a prefill: what it costs when it rides on steps that read the weights anyway."""
     imbalance = expert_imbalance(shape, rates, tokens)
     every = np.where(shape.experts_unshared, shape.experts / np.asarray(shape.experts_per_token), imbalance)
-    gemm = tokens * (shape.dense_peak_s + shape.expert_peak_s * every) / rates.prefill_eff
+    gemm = tokens * (shape.dense_peak_s + shape.expert_peak_s * every / rates.expert_compute_eff) / rates.prefill_eff
     # A token attends to half of its own prompt on average, and to all that is cached before it.
     span = cached + (np.asarray(prompt, dtype=np.float64) - cached) / 2
     pairs = span * shape.pair_full_s + np.minimum(span, shape.capped_span) * shape.pair_capped_s
     attention = tokens / shape.dp * pairs / rates.attention_compute_eff
     return np.asarray(gemm + attention + _moved_s(shape, rates, tokens))
+
+
+def mixed_launch_s(shape: Shape, rates: Rates) -> Floats:
+    """The host's time to launch a step that holds prompt tokens, whose sizes no captured graph knows. Routing adds to a
+    layer in the proportion that it does under graphs."""
+    routed = shape.moe_layers * np.asarray(rates.moe_layer_s) / np.maximum(rates.layer_s, 1e-12)
+    return np.asarray((shape.layers + routed) * rates.mixed_layer_s)
 
 
 def soft_max(a: Value, b: Value, sharpness: Value) -> Floats:
@@ -69,7 +77,7 @@ def _weights_s(shape: Shape, rates: Rates, tokens: Value, compute_eff: Value) ->
     share = np.where(shape.experts_unshared, apart, np.minimum(_share_touched(shape, tokens) * imbalance, 1.0))
     experts = shape.expert_bytes * share / rates.expert_memory_eff
     memory = (shape.dense_bytes + experts) / (shape.bandwidth_bytes_s * rates.memory_eff)
-    compute = tokens * (shape.dense_peak_s + shape.expert_peak_s * imbalance) / compute_eff
+    compute = tokens * (shape.dense_peak_s + shape.expert_peak_s * imbalance / rates.expert_compute_eff) / compute_eff
     return soft_max(memory, compute, rates.sharpness)
 
 

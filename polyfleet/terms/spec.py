@@ -55,12 +55,12 @@ class Traffic(_Part):
     """Requests over time: a trace (optionally scaled), or a mean rate with lengths and a shape."""
 
     trace: str | None = Field(None, description="path of a trace file, relative to the spec")
-    scale: Factor = Field(1.0, description="multiplies the trace's rate")
-    rate: PerSecond | None = Field(None, description="mean requests per second")
+    scale: Factor = Field(1.0, le=1e6, description="multiplies the trace's rate")
+    rate: PerSecond | None = Field(None, le=1e7, description="mean requests per second")
     input: LengthsText | None = None
     output: LengthsText | None = None
     shape: Literal["flat", "daily", "weekday"] = "flat"
-    growth: Factor = Field(1.0, description="multiplies demand: plan for traffic yet to come")
+    growth: Factor = Field(1.0, le=1e3, description="multiplies demand: plan for traffic yet to come")
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:

@@ -134,8 +134,17 @@ def _line(loc: Sequence[str | int], lines: Mapping[_Path, int]) -> int:
 
 
 def _words(mistake: ErrorDetails) -> str:
-    """Pydantic's words without its prefixes."""
-    return mistake["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    """Pydantic's words without its prefixes, or plainer ones."""
+    plain = _PLAIN.get(mistake["type"])
+    return plain or mistake["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+
+
+_PLAIN = {
+    "model_type": "this is a mapping of keys to values",
+    "dict_type": "this is a mapping of keys to values",
+    "tuple_type": "this is a list",
+    "too_short": "this must not be empty",
+}
 
 
 def _missing_hint(loc: Sequence[str | int]) -> str | None:

@@ -56,6 +56,13 @@ def test_a_blank_tp_means_several_small_replicas() -> None:
     assert (big.tp, count) == (8, 2)
 
 
+def test_nominal_lengths_count_by_the_mean_of_the_range_they_are_drawn_from() -> None:
+    drawn = load_of(len_quality="nominal; random-range-ratio 0.8 => mean ~0.9x nominal unless stated")
+    assert (drawn.input_tokens, drawn.output_tokens) == pytest.approx((0.9 * 1024, 0.9 * 256))
+    exact = load_of(len_quality="exact (random-range-ratio 1.0)")
+    assert (exact.input_tokens, exact.output_tokens) == (1024, 256)
+
+
 def test_dp_of_a_dense_model_counts_replicas() -> None:
     build, replicas = build_of(n_chips="8", tp="1", dp="8")
     assert (build.chips, replicas) == (1, 8)

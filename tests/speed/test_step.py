@@ -16,14 +16,14 @@ from polyfleet.speed.point import keys_of
 from polyfleet.speed.rates import Rates
 from polyfleet.speed.serve import Work, at_concurrency, burst, saturated, slots_of, static_batch
 from polyfleet.speed.shape import shape_of
-from polyfleet.speed.step import decode_step_s, exchange_s, prefill_s, soft_max, touched_bytes
+from polyfleet.speed.step import decode_step_s, exchange_s, mixed_launch_s, prefill_s, soft_max, touched_bytes
 from polyfleet.terms.precision import Precision
 
 IDEAL = Rates(
-    memory_eff=1.0, expert_memory_eff=1.0, attention_eff=1.0, compute_eff=1.0, prefill_eff=1.0,
-    attention_compute_eff=1.0, link_eff=1.0, step_s=0.0, layer_s=0.0, moe_layer_s=0.0, sequence_s=0.0,
-    link_latency_s=0.0, first_token_s=0.0, sharpness=50.0, expert_imbalance=0.0, chunk_share=1.0, prefill_share=0.0,
-    step_share=0.0, burst_share=0.0,
+    memory_eff=1.0, expert_memory_eff=1.0, attention_eff=1.0, compute_eff=1.0, expert_compute_eff=1.0,
+    prefill_eff=1.0, attention_compute_eff=1.0, link_eff=1.0, step_s=0.0, layer_s=0.0, moe_layer_s=0.0,
+    mixed_layer_s=0.0, sequence_s=0.0, link_latency_s=0.0, first_token_s=0.0, sharpness=50.0, expert_imbalance=0.0,
+    chunk_share=1.0, prefill_share=0.0, step_share=0.0, burst_share=0.0,
 )  # fmt: skip
 
 
@@ -56,6 +56,31 @@ def test_an_all_reduce_moves_the_ring_share_of_the_message() -> None:
     # 2 a layer, 2 x 3/4 of 2,048 bytes a token, over 400 GB/s
     assert float(exchange_s(shape, IDEAL, 100)) == pytest.approx(20 * 1.5 * 100 * 2048 / 400e9)
     assert float(exchange_s(shape_of(a_model(), a_chip(), a_build()), IDEAL, 100)) == 0
+
+
+def test_a_short_prefill_takes_the_time_of_its_launches() -> None:
+    shape = shape_of(a_model(experts=8), a_chip(), a_build())
+    slow = replace(IDEAL, layer_s=1e-5, moe_layer_s=2e-5, mixed_layer_s=1e-3)
+    # 10 layers, all with experts, whose routing triples the launches
+    assert float(mixed_launch_s(shape, slow)) == pytest.approx(10 * 3 * 1e-3)
+    assert float(prefill_s(shape, slow, 16, 16)) == pytest.approx(30e-3)
+    assert float(prefill_s(shape, slow, 200_000, 200_000)) > 2 * 30e-3
+
+
+def test_a_request_waits_for_the_launches_of_the_prefill_under_way() -> None:
+    shape = shape_of(a_model(), a_chip(), a_build())
+    waiting = replace(IDEAL, layer_s=1e-5, mixed_layer_s=1e-3, prefill_share=2.0)
+    # its own 10 ms, and two of those under way for 97 others of 97 + 3
+    assert float(at_concurrency(shape, waiting, Work(16.0, 1000.0), 98).ttft_s) == pytest.approx(10e-3 * (1 + 2 * 0.97))
+
+
+def test_a_step_that_carries_a_prefill_takes_no_less_than_its_launches() -> None:
+    shape = shape_of(a_model(), a_chip(), a_build())
+    work = Work(16.0, 1.0)
+    slow = replace(IDEAL, layer_s=1e-5, mixed_layer_s=1e-3)
+    # 100 prefills ride on every step: all steps are mixed ones, and 10 ms is more than their work
+    assert float(at_concurrency(shape, slow, work, 101).tpot_s) == pytest.approx(10e-3, rel=1e-3)
+    assert float(at_concurrency(shape, slow, work, 1).tpot_s) < 1e-3
 
 
 def test_prefill_grows_faster_than_its_tokens_by_the_quadratic_part() -> None:

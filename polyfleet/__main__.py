@@ -1,0 +1,5 @@
+"""`python -m polyfleet`."""
+
+from polyfleet.cli.main import main
+
+main()

@@ -1,0 +1,1 @@
+"""One file per verb. Parses arguments, calls the library, prints; decides nothing."""

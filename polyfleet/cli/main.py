@@ -1,0 +1,64 @@
+"""The command line: registers one file per verb, and turns errors into one line and an exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from polyfleet import __version__
+from polyfleet.cli import breakeven, calibrate, catalog, check, compare, demand, init, plan, schema, speed, why
+from polyfleet.errors import PolyfleetError
+
+app = typer.Typer(
+    name="polyfleet",
+    help="Any model, any cloud, any chip, from one spec.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+_VERBS: dict[str, dict[str, Callable[..., None]]] = {
+    "Plan": {
+        "init": init.init,
+        "check": check.check,
+        "plan": plan.plan,
+        "why": why.why,
+        "compare": compare.compare,
+        "breakeven": breakeven.breakeven,
+        "schema": schema.schema,
+    },
+    "Speed and traffic": {"speed": speed.speed, "calibrate": calibrate.calibrate, "demand": demand.demand},
+    "Catalog": {"catalog": catalog.catalog},
+}
+for panel, verbs in _VERBS.items():
+    for name, verb in verbs.items():
+        app.command(name, rich_help_panel=panel)(verb)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"polyfleet {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Entry point. Exit code 2 where the input is wrong or no plan can be, 1 where polyfleet failed, 130 on Ctrl-C."""
+    try:
+        app()
+    except PolyfleetError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("stopped; nothing was written", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,102 @@
+"""The same problem with some choices taken away or some limits lifted."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+from polyfleet.plan.problem import Box, Hosted, Limits, Need, Option, Problem
+from polyfleet.terms.offer import Purchase
+
+
+def keeping(
+    problem: Problem, box: Callable[[Box], bool] = lambda _: True, host: Callable[[Hosted], bool] = lambda _: True
+) -> Problem:
+    """Only the options on boxes, and the hosts, that pass."""
+    options = tuple(o for o in problem.options if box(problem.boxes[o.box]))
+    return dataclasses.replace(problem, options=options, hosted=tuple(h for h in problem.hosted if host(h)))
+
+
+def without_option(problem: Problem, option: Option) -> Problem:
+    """Without one workload's build on one box."""
+    return dataclasses.replace(problem, options=tuple(o for o in problem.options if o is not option))
+
+
+def without_host(problem: Problem, host: Hosted) -> Problem:
+    """Without one host of one workload."""
+    return dataclasses.replace(problem, hosted=tuple(h for h in problem.hosted if h is not host))
+
+
+def lifting(problem: Problem, caps: Callable[[str, str], bool], losses: Callable[[str, str], bool]) -> Problem:
+    """Without the caps and losses (kind, supplier) that pass."""
+    limits = problem.limits
+    kept = dataclasses.replace(
+        limits,
+        caps=tuple(c for c in limits.caps if not caps(c.kind, c.supplier)),
+        losses=tuple(s for s in limits.losses if not losses(s.kind, s.supplier)),
+    )
+    return dataclasses.replace(problem, limits=kept)
+
+
+def without_quota(problem: Problem, name: str) -> Problem:
+    """Without one quota."""
+    quotas = tuple(q for q in problem.limits.quotas if q.name != name)
+    return dataclasses.replace(problem, limits=dataclasses.replace(problem.limits, quotas=quotas))
+
+
+def unlimited(problem: Problem) -> Problem:
+    """Without any limit; promises stay."""
+    return dataclasses.replace(problem, limits=Limits())
+
+
+def on_demand_only(problem: Problem) -> Problem:
+    """Own chips by the hour, no hosts."""
+    return keeping(problem, lambda b: b.purchase is Purchase.ON_DEMAND, lambda _: False)
+
+
+def hosted_only(problem: Problem) -> Problem:
+    """Hosts only."""
+    return keeping(problem, lambda _: False)
+
+
+def unserved(problem: Problem) -> str:
+    """The first workload that nothing serves any more; empty where there is none."""
+    for w, need in enumerate(problem.needs):
+        can = np.zeros(need.tokens.size, dtype=bool)
+        for option in problem.options:
+            if option.workload == w:
+                can |= option.capacity > 0
+        for host in problem.hosted:
+            if host.workload == w:
+                can |= np.isfinite(host.usd_per_request)
+        if (_wanted(need) & ~can).any():
+            return need.name
+    return ""
+
+
+def _wanted(need: Need) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    return np.asarray(need.rate_per_s.any(axis=0) | need.is_batch)
+
+
+def busiest_hour(problem: Problem) -> Problem:
+    """The busiest window alone, taken for the whole month."""
+    t = _busiest(problem)
+    needs = []
+    for need in problem.needs:
+        eligible = None if need.eligible is None else np.array([True])
+        rate, head = need.rate_per_s[t : t + 1], need.headroom[t : t + 1]
+        needs.append(dataclasses.replace(need, rate_per_s=rate, headroom=head, eligible=eligible))
+    hours = np.array([float(problem.hours.sum())])
+    return dataclasses.replace(problem, windows=(problem.windows[t],), hours=hours, needs=tuple(needs))
+
+
+def busiest_hours_share(problem: Problem) -> float:
+    """The share of the month that the busiest window lasts."""
+    return float(problem.hours[_busiest(problem)] / problem.hours.sum())
+
+
+def _busiest(problem: Problem) -> int:
+    load = sum((n.staffed_per_s @ n.tokens for n in problem.needs), np.zeros(problem.hours.size))
+    return int(np.argmax(load))

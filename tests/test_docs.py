@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from polyfleet.terms import spec as spec_terms
 ROOT = Path(__file__).resolve().parent.parent
 _SPEC = importlib.util.spec_from_file_location("refresh_docs", ROOT / "tools" / "refresh_docs.py")
 refresh_docs = importlib.util.module_from_spec(_SPEC)
+sys.modules["refresh_docs"] = refresh_docs  # dataclasses look their module up there
 _SPEC.loader.exec_module(refresh_docs)
 
 DOCUMENTS = refresh_docs.documents()

@@ -19,7 +19,16 @@ def plan() -> Plan:
 
 
 def test_a_plan_comes_back_from_its_file_unchanged(plan: Plan) -> None:
-    assert plan_from_json(plan_to_json(plan)) == plan
+    read = plan_from_json(plan_to_json(plan))
+    assert read.digest == plan.digest
+    assert plan_to_json(read) == plan_to_json(plan)
+
+
+def test_a_plan_file_that_was_changed_is_refused(plan: Plan) -> None:
+    dearer = plan_to_json(plan).replace(f'"usd_per_month": {plan.usd_per_month!r}', '"usd_per_month": 1.0', 1)
+    assert dearer != plan_to_json(plan)
+    with pytest.raises(PlanFileError, match="was changed"):
+        plan_from_json(dearer, file="plan.json")
 
 
 def test_the_problem_in_the_file_solves_to_the_same_plan(plan: Plan) -> None:

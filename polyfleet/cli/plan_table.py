@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from polyfleet.cli.terminal import table
 from polyfleet.terms.plan import Line, Plan
-from polyfleet.terms.show import count, figure, usd, who_serves
+from polyfleet.terms.show import count, figure, traffic, usd, who_serves
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -45,7 +45,7 @@ def _fleet(plan: Plan) -> NotedTable:
     for line in sorted(plan.lines, key=lambda n: (n.workload, -n.traffic_share)):
         shown.add_row(
             line.workload, f"{line.provider} {line.purchase.replace('_', '-')}", _how(line),
-            count(line.replicas) if line.replicas else "-", f"{line.traffic_share:.0%}", usd(line.usd_per_month),
+            count(line.replicas) if line.replicas else "-", traffic(line), usd(line.usd_per_month),
             "-" if line.usd_per_million_tokens is None else f"{line.usd_per_million_tokens:.2f}", _speed(line),
         )  # fmt: skip
     return shown

@@ -7,7 +7,7 @@ from datetime import date
 from polyfleet.page.document import Page
 from polyfleet.page.plan_figures import bucket_figure, capacity_figure, cost_figure, speed_figure
 from polyfleet.terms.plan import Line, Plan
-from polyfleet.terms.show import count, price_age, usd, who_serves
+from polyfleet.terms.show import count, price_age, traffic, usd, who_serves
 
 
 def plan_page(plan: Plan, title: str, today: date) -> str:
@@ -55,7 +55,7 @@ def _fleet_row(line: Line) -> list[str]:
     where = f"{line.provider} {line.region}".strip()
     how = line.build if line.kind == "own" else "hosted API"
     replicas = count(line.replicas) if line.replicas else "-"
-    share = f"{line.traffic_share:.0%}"
+    share = traffic(line)
     return [line.workload, where, how, line.purchase, replicas, share, usd(line.usd_per_month), line.speed_evidence]
 
 

@@ -17,6 +17,7 @@ NEEDED = (
     "engine", "hardware", "n_chips", "tp", "pp", "ep", "dp", "model", "weight_dtype", "kv_dtype", "input_len",
     "output_len", "batch_or_concurrency", "scenario",
 )  # fmt: skip
+NUMBERS = ("n_chips", "tp", "pp", "ep", "input_len", "output_len", "batch_or_concurrency")
 MEASURED = {
     "throughput": ("throughput_output_tok_s",),
     "ttft": ("ttft_ms_p50", "ttft_ms_mean"),

@@ -12,7 +12,7 @@ from polyfleet.speed.harness import read_harness_json
 from polyfleet.speed.model import SpeedModel, load_speed_model
 from polyfleet.speed.point import Point
 from polyfleet.speed.row_point import FindChip, FindModel, try_point
-from polyfleet.speed.rows import MEASURED, NEEDED, Row, read_rows
+from polyfleet.speed.rows import MEASURED, NEEDED, NUMBERS, Row, read_rows
 from polyfleet.speed.user import CalibratedRow
 
 COLUMNS = {"throughput": "pred_throughput_output_tok_s", "ttft": "pred_ttft_ms", "tpot": "pred_tpot_ms"}
@@ -98,6 +98,12 @@ def calibrated_rows(rows: Sequence[Row], path: Path, find_model: FindModel, find
 
 
 def _calibrated(row: Row, path: Path, find_model: FindModel, find_chip: FindChip) -> CalibratedRow:
+    for column in (*NUMBERS, *(c for columns in MEASURED.values() for c in columns)):
+        if row.text(column) and row.number(column) is None:
+            raise RowsError(
+                f"{column} is not a number above zero", file=str(path), line=row.line, value=row.text(column),
+                hint="leave the cell blank where it is not known",
+            )  # fmt: skip
     point = try_point(row, find_model, find_chip)
     if isinstance(point, str):
         raise RowsError(point, file=str(path), line=row.line)

@@ -39,6 +39,11 @@ def who_serves(line: Line) -> str:
     return f"{line.chip} on {line.provider}" if line.kind == "own" else f"{line.provider} hosted"
 
 
+def traffic(line: Line) -> str:
+    """The share of its workload's traffic that a line serves; `standby` where it only stands by for losses."""
+    return "standby" if line.traffic_share < 5e-4 else f"{line.traffic_share:.0%}"
+
+
 def price_age(as_of: str, today: date) -> str:
     """`2026-01-21 (307 days)`, or `undated`."""
     if not as_of:

@@ -48,13 +48,16 @@ docs: $(READY)   ## run every command that the documents show and put its true o
 	$(BIN)/python tools/refresh_docs.py
 
 bench-plan: $(READY)  ## how long a plan takes, and how near the proof comes
-	$(BIN)/python tools/bench_plan.py
+	$(BIN)/python tools/bench_plan.py $(DATA)/traces --only two
+	$(BIN)/python tools/bench_plan.py $(DATA)/traces --only two --hosted forbidden
+	$(BIN)/python tools/bench_plan.py $(DATA)/traces --only impossible
+	$(BIN)/python tools/bench_plan.py $(DATA)/traces --only ten
 
 bench-melange: $(READY)  ## the published case of Melange: which GPU wins at which size and promise, and what mixing saves
 	$(BIN)/python tools/bench_melange.py
 
 bench-speed: $(READY) $(PEER)/.ready  ## speed predictions of rows not fitted, beside a peer's on the same rows
-	$(BIN)/python tools/predict_held_out.py $(ROWS) -o build/bench/ours.csv
+	$(BIN)/python tools/predict_held_out.py $(ROWS) -o build/bench/ours.csv --without model
 	$(PEER)/bin/python tools/bench_aiconfigurator.py $(ROWS) -o build/bench/peer.csv
 	$(BIN)/python tools/compare_speed.py build/bench/ours.csv build/bench/peer.csv
 

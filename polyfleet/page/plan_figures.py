@@ -114,7 +114,16 @@ def _over_windows(plan: Plan, rows: list[CapacityRow]) -> Figure:
 
     def curve(name: str, values: list[float], colour: str, **more: Any) -> dict[str, Any]:
         look = {"shape": "hvh", "width": 2, "color": colour, **more}
-        return {"type": "scatter", "mode": "lines", "name": name, "x": names, "y": values, "line": look}
+        return {
+            "type": "scatter",
+            "mode": "lines",
+            "name": name,
+            "x": list(range(len(names))),
+            "y": values,
+            "text": names,
+            "hovertemplate": "%{text}: %{y:.3g}/s<extra>" + name + "</extra>",
+            "line": look,
+        }
 
     drawn = [
         curve("demand", [r.demand_per_s for r in by_scenario[base]], PALETTE[9], dash="dot"),
@@ -130,7 +139,15 @@ def _over_windows(plan: Plan, rows: list[CapacityRow]) -> Figure:
         )
         for i, scenario in enumerate(losses[:_MOST_LOSSES])
     ]
-    return drawn, {"xaxis": axis("window"), "yaxis": axis("requests/s", rangemode="tozero"), **_LEGEND_ABOVE}, 400
+    return (
+        drawn,
+        {
+            "xaxis": axis("windows in order (hover for the hours)", nticks=8),
+            "yaxis": axis("requests/s", rangemode="tozero"),
+            **_LEGEND_ABOVE,
+        },
+        400,
+    )
 
 
 def _over_scenarios(rows: list[CapacityRow]) -> Figure:

@@ -120,12 +120,6 @@ class UnservableError(PolyfleetError):
     exit_code = 2
 
 
-class MissingExtraError(PolyfleetError):
-    """An optional dependency is missing; the message names the extra that brings it."""
-
-    exit_code = 2
-
-
 class SolverError(PolyfleetError):
     """The solver stopped without an answer."""
 

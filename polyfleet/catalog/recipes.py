@@ -99,7 +99,7 @@ def why_not(
 Tried = tuple[Build | None, str]
 
 
-def _tried(  # noqa: PLR0917 (the public functions' own arguments, handed on)
+def _tried(
     model: Model,
     chip: Chip,
     precisions: Sequence[Precision] | None,

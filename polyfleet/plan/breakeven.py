@@ -122,9 +122,7 @@ def _seconds_in_flight(need: Need, dispersion: float, percentile: float | None) 
     return (unit / extra) ** 2 / max(float(need.rate_per_s[t].sum()), 1e-300)
 
 
-def _curve(  # noqa: PLR0917 (one shape of one case)
-    case: _Case, model: str, shape: str, today: float, grid: Floats, factors: Floats, share: Floats
-) -> Curve:
+def _curve(case: _Case, model: str, shape: str, today: float, grid: Floats, factors: Floats, share: Floats) -> Curve:
     own, build = _own(case, grid, factors, share)
     hosted, host = _hosted(case, grid, float(factors.max()))
     fast, middle, slow = (_crossing(grid, row, hosted) for row in own)

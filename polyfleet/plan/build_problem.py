@@ -96,7 +96,7 @@ def _reach(policy: Policy, workload: Workload, model: Model | None, buckets: tup
     return Reach(model, buckets, slo, slo.relaxed(factor))
 
 
-def _rent(  # noqa: PLR0917
+def _rent(
     w: int, spec: Spec, workload: Workload, model: Model | None, buckets: tuple[Bucket, ...], catalog: Catalog
 ) -> list[Hosted]:
     if spec.policy.hosted == "forbidden" and model is not None:
@@ -106,7 +106,7 @@ def _rent(  # noqa: PLR0917
     return hosted_options(w, name, buckets, workload.batch is not None, catalog, spec.policy, sharers)
 
 
-def _need(  # noqa: PLR0917
+def _need(
     name: str, workload: Workload, buckets: tuple[Bucket, ...], timeline: Timeline, demands: Mapping[str, Demand],
     reach: Reach | None,
 ) -> Need:  # fmt: skip
@@ -130,7 +130,7 @@ def _batch_need(
     return Need(name, np.zeros((windows, 1)), np.ones(windows), tokens, requests, batch_windows(timeline, batch))
 
 
-def _refuse_unservable(  # noqa: PLR0917
+def _refuse_unservable(
     spec: Spec, name: str, need: Need, buckets: tuple[Bucket, ...], options: list[Option], hosted: list[Hosted],
     reach: Reach | None,
 ) -> None:  # fmt: skip

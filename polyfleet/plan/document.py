@@ -185,7 +185,7 @@ def capacity_rows(fleet: Fleet) -> tuple[CapacityRow, ...]:
     return tuple(rows)
 
 
-def _capacity(  # noqa: PLR0917 (one cell of the table)
+def _capacity(
     scenario: str, fleet: Fleet, w: int, t: int, staffed: Floats, own: Floats, capacity: Floats, flow: Flow
 ) -> CapacityRow:
     """The chips' capacity is counted in the mix that is left to them once hosts have their part."""

@@ -40,7 +40,7 @@ def limit_rows(
     return tuple(rows)
 
 
-def _row(name: str, kind: str, bound: float, used: float, unit: str, dual: float | None, of: str) -> LimitRow:  # noqa: PLR0917
+def _row(name: str, kind: str, bound: float, used: float, unit: str, dual: float | None, of: str) -> LimitRow:
     return LimitRow(
         name=name, kind=kind, bound=bound, used=used, unit=unit, binding=used >= bound * (1 - 1e-3),
         marginal_usd_per_month=dual, marginal_of=of,

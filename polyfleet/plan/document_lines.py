@@ -92,7 +92,7 @@ def _tokens(fleet: Fleet, w: int, of: str, i: int) -> float:
     return float(fleet.problem.hours @ np.array(served)) * 3600.0
 
 
-def _own_line(fleet: Fleet, w: int, o: int, number: int, usd: float, offers: Mapping[str, Offer]) -> Line:  # noqa: PLR0917
+def _own_line(fleet: Fleet, w: int, o: int, number: int, usd: float, offers: Mapping[str, Offer]) -> Line:
     option = fleet.problem.options[fleet.stacks[w].options[o]]
     box: Box = fleet.problem.boxes[option.box]
     tokens = _tokens(fleet, w, "own", o)

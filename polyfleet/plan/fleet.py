@@ -74,7 +74,7 @@ def _base(stack: Stack, decision: Decision, t: int, w: int) -> Flow:
     return _exactly(served, staffed, float(need.headroom[t]))
 
 
-def _lost(problem: Problem, stack: Stack, decision: Decision, t: int, w: int, loss: int) -> Flow:  # noqa: PLR0917
+def _lost(problem: Problem, stack: Stack, decision: Decision, t: int, w: int, loss: int) -> Flow:
     need = stack.need
     staffed = problem.limits.keep * need.staffed_per_s[t]
     if need.is_batch or not staffed.any():

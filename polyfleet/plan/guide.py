@@ -125,7 +125,7 @@ def _mean_hour(problem: Problem) -> Problem:
     )
 
 
-def _read_guide(  # noqa: PLR0917
+def _read_guide(
     problem: Problem,
     narrow: Problem,
     group: NDArray[np.int64],

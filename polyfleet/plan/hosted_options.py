@@ -8,13 +8,13 @@ import numpy as np
 
 from polyfleet.catalog.store import Catalog
 from polyfleet.plan.own_options import supplier_allowed
-from polyfleet.plan.problem import Floats, Hosted, Supplier
+from polyfleet.plan.problem import Hosted, Supplier
 from polyfleet.terms.demand import Bucket
 from polyfleet.terms.offer import HostedOffer
 from polyfleet.terms.spec import Policy
 
 
-def hosted_options(  # noqa: PLR0917
+def hosted_options(
     w: int, model: str, buckets: Sequence[Bucket], batch: bool, catalog: Catalog, policy: Policy, sharers: int
 ) -> list[Hosted]:
     """Hosted offers of a model that the policy allows. A published rate limit is split evenly over the workloads that
@@ -52,11 +52,3 @@ def _limit_per_s(offer: HostedOffer, bucket: Bucket) -> float:
     by_tokens = np.inf if offer.tokens_per_minute is None else offer.tokens_per_minute / 60.0 / max(tokens, 1.0)
     by_requests = np.inf if offer.requests_per_minute is None else offer.requests_per_minute / 60.0
     return float(min(by_tokens, by_requests))
-
-
-def is_sold(catalog: Catalog, model: str) -> bool:
-    """Whether anybody sells the model by the token."""
-    return bool(catalog.sold(model))
-
-
-__all__ = ["Floats", "hosted_options", "is_sold"]

@@ -127,7 +127,7 @@ def plan_problem(
     return plan
 
 
-def _written(  # noqa: PLR0917
+def _written(
     problem: Problem, outcome: Outcome, fleet: Fleet, gap: float, facts: SolverFacts, context: Context | None
 ) -> Plan:
     catalog = context.catalog if context else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -98,7 +98,7 @@ def _steps(offers: list[Offer]) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def own_options(  # noqa: PLR0917
+def own_options(
     w: int, name: str, workload: Workload, reach: Reach, boxes: tuple[Box, ...], catalog: Catalog, speed: SpeedModel,
     policy: Policy,
 ) -> list[Option]:  # fmt: skip
@@ -122,7 +122,7 @@ def own_options(  # noqa: PLR0917
     return found
 
 
-def _option(  # noqa: PLR0917
+def _option(
     w: int, b: int, box: Box, build: Build, speeds: tuple[tuple[Speed, ...], tuple[Speed, ...]], policy: Policy
 ) -> Option | None:
     packed = packed_chips(build.chips, box.chips)
@@ -164,6 +164,3 @@ def nearest_promise(reach: Reach, b: int) -> str:
         if best is None or over < best[0]:
             best = (over, f"TTFT {s.ttft_ms:,.0f} ms and TPOT {s.tpot_ms:,.1f} ms on {build.label}")
     return best[1] if best else ""
-
-
-Speeds = Mapping[Build, tuple[tuple[Speed, ...], tuple[Speed, ...]]]

@@ -168,7 +168,7 @@ class _Grid:
     def _at_most(self, name: str, r: Ints, c: Ints, v: Floats, upper: Floats) -> None:
         self._family(name, r, c, v, np.full(upper.size, -np.inf), upper)
 
-    def _family(self, name: str, r: Ints, c: Ints, v: Floats, lower: Floats, upper: Floats) -> None:  # noqa: PLR0917
+    def _family(self, name: str, r: Ints, c: Ints, v: Floats, lower: Floats, upper: Floats) -> None:
         self._r.append(r + self.rows)
         self._c.append(c)
         self._v.append(v)

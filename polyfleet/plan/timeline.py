@@ -9,7 +9,7 @@ import numpy as np
 
 from polyfleet.errors import SpecError
 from polyfleet.plan.problem import Bools, Floats
-from polyfleet.terms.demand import Demand, Window
+from polyfleet.terms.demand import Demand
 from polyfleet.terms.spec import Batch
 from polyfleet.terms.units import HOURS_PER_MONTH
 from polyfleet.traffic.windows import aggregate_windows
@@ -114,8 +114,3 @@ def _split(timeline: Timeline, t: int, hours: float) -> Timeline:
     split[t + 1] -= hours
     rates = {name: np.insert(rate, t, rate[t], axis=0) for name, rate in timeline.rates.items()}
     return Timeline(tuple(names), split, rates, timeline.notes)
-
-
-def as_windows(timeline: Timeline) -> tuple[Window, ...]:
-    """The windows as terms."""
-    return tuple(Window(n, float(h)) for n, h in zip(timeline.windows, timeline.hours, strict=True))

@@ -60,7 +60,7 @@ class SpeedModel:
         shape = shape_of(model, chip, build)
         return _memory_gap(shape)
 
-    def performance(  # noqa: PLR0917  the question has seven parts, in the order people ask them
+    def performance(
         self,
         model: Model,
         chip: Chip,

@@ -14,8 +14,7 @@ def whole_block(problem: Problem) -> Block:
     """All windows, with all limits as rows."""
     caps = problem.limits.caps
     budget = np.array([c.share * problem.cap_tokens(c) for c in caps])
-    work = {w: n.requests_per_month for w, n in enumerate(problem.needs) if n.is_batch}
-    return Block(tuple(range(problem.hours.size)), budget, np.zeros(len(caps)), work)
+    return Block(tuple(range(problem.hours.size)), budget, np.zeros(len(caps)))
 
 
 def duals_by_name(master: Master, answer: Answer) -> dict[str, float]:

@@ -9,16 +9,16 @@ import numpy as np
 
 from polyfleet.catalog.store import Catalog
 from polyfleet.errors import InfeasibleError, ModelError, SpecError
+from polyfleet.plan.batch_hours import BatchRun, shortest_run_h
 from polyfleet.plan.headroom import headroom_factor, promised_percentile
 from polyfleet.plan.hosted_options import hosted_options
 from polyfleet.plan.own_options import FindModel, Reach, nearest_promise, own_options, rentable, seconds_in_flight
 from polyfleet.plan.problem import Box, Cap, CapKind, Hosted, Limits, Loss, Need, Option, Problem, Quota
-from polyfleet.plan.timeline import Timeline, batch_windows, common_timeline, with_batch_window
+from polyfleet.plan.timeline import Timeline, common_timeline
 from polyfleet.speed import SpeedModel
 from polyfleet.terms.demand import Bucket, Demand
 from polyfleet.terms.model import Model
 from polyfleet.terms.spec import Batch, Policy, Spec, Workload
-from polyfleet.terms.units import HOURS_PER_MONTH
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,36 +38,64 @@ def build_problem(
     Raises SpecError where demand is missing, ModelError for an unknown model, CatalogError for an unknown region, and
     InfeasibleError where no offer at all can serve a workload's requests, with the nearest promise that could be kept.
     """
-    timeline = _timeline(spec, demands)
     boxes = rentable(catalog, spec.policy)
-    needs, options, hosted, buckets = [], [], [], []
-    for w, (name, workload) in enumerate(spec.workloads.items()):
-        model = _model(workload, catalog, find_model)
-        sizes = _buckets(name, workload, demands)
-        reach = _reach(spec.policy, workload, model, sizes)
-        mine = [] if reach is None else own_options(w, name, workload, reach, boxes, catalog, speed, spec.policy)
-        rent = _rent(w, spec, workload, model, sizes, catalog)
-        need = _need(name, workload, sizes, timeline, demands, reach)
-        _refuse_unservable(spec, name, need, sizes, mine, rent, reach)
+    parts = [_part(w, name, spec, demands, catalog, speed, find_model, boxes) for w, name in enumerate(spec.workloads)]
+    timeline = common_timeline(
+        {p.name: demands[p.name] for p in parts if p.run is None}, {p.name: p.run for p in parts if p.run is not None}
+    )
+    needs = []
+    for part in parts:
+        need = _need(part, timeline, demands)
+        _refuse_unservable(spec, part, need)
         needs.append(need)
-        options += mine
-        hosted += rent
-        buckets.append(sizes)
+    options = [o for p in parts for o in p.options]
+    hosted = [h for p in parts for h in p.hosted]
     limits = _limits(spec, boxes, options, hosted)
     problem = Problem(timeline.windows, timeline.hours, tuple(needs), boxes, tuple(options), tuple(hosted), limits)
-    return Built(problem, tuple(buckets), timeline.notes)
+    return Built(problem, tuple(p.buckets for p in parts), timeline.notes)
 
 
-def _timeline(spec: Spec, demands: Mapping[str, Demand]) -> Timeline:
-    serving = {n: w for n, w in spec.workloads.items() if w.traffic is not None}
-    for name in serving:
-        if name not in demands:
-            raise SpecError(f"no demand is known for workload {name!r}")
-    timeline = common_timeline({n: demands[n] for n in serving})
-    for workload in spec.workloads.values():
-        if workload.batch is not None:
-            timeline = with_batch_window(timeline, workload.batch)
-    return timeline
+@dataclass(frozen=True, slots=True, eq=False)
+class _Part:
+    """One workload: its size buckets, what can serve it, and for batch work when it runs."""
+
+    name: str
+    buckets: tuple[Bucket, ...]
+    reach: Reach | None
+    options: list[Option]
+    hosted: list[Hosted]
+    run: BatchRun | None
+
+
+def _part(
+    w: int, name: str, spec: Spec, demands: Mapping[str, Demand], catalog: Catalog, speed: SpeedModel,
+    find_model: FindModel, boxes: tuple[Box, ...],
+) -> _Part:  # fmt: skip
+    workload = spec.workloads[name]
+    if workload.traffic is not None and name not in demands:
+        raise SpecError(f"no demand is known for workload {name!r}")
+    model = _model(workload, catalog, find_model)
+    sizes = _buckets(name, workload, demands)
+    reach = _reach(spec.policy, workload, model, sizes)
+    mine = [] if reach is None else own_options(w, name, workload, reach, boxes, catalog, speed, spec.policy)
+    rent = _rent(w, spec, workload, model, sizes, catalog)
+    run = None if workload.batch is None else _batch_run(workload.batch, sizes[0], mine, boxes)
+    return _Part(name, sizes, reach, mine, rent, run)
+
+
+def _batch_run(batch: Batch, bucket: Bucket, options: list[Option], boxes: tuple[Box, ...]) -> BatchRun:
+    """As many hours as whole replicas of the build that is cheapest by the request need, within those allowed."""
+    requests = batch.input_tokens / max(batch.input.mean, 1.0)
+    within_h = batch.within / 3600.0
+
+    def usd_per_request(o: Option) -> float:
+        box = boxes[o.box]
+        return o.packed_chips / box.chips * box.steps[0].usd_per_hour / float(o.capacity[0])
+
+    able = [o for o in options if o.capacity[0] > 0]
+    if able:
+        within_h = shortest_run_h(requests, within_h, float(min(able, key=usd_per_request).capacity[0]))
+    return BatchRun(bucket, requests, batch.every / 3600.0, within_h)
 
 
 def _model(workload: Workload, catalog: Catalog, find_model: FindModel) -> Model | None:
@@ -106,40 +134,24 @@ def _rent(
     return hosted_options(w, name, buckets, workload.batch is not None, catalog, spec.policy, sharers)
 
 
-def _need(
-    name: str, workload: Workload, buckets: tuple[Bucket, ...], timeline: Timeline, demands: Mapping[str, Demand],
-    reach: Reach | None,
-) -> Need:  # fmt: skip
-    tokens = np.array([b.input_tokens + b.output_tokens for b in buckets])
-    if workload.batch is not None:
-        return _batch_need(name, workload.batch, tokens, timeline)
-    rate = timeline.rates[name]
+def _need(part: _Part, timeline: Timeline, demands: Mapping[str, Demand]) -> Need:
+    tokens = np.array([b.input_tokens + b.output_tokens for b in part.buckets])
+    rate = timeline.rates[part.name]
     factor = np.ones(rate.shape[0])
-    if reach is not None and reach.speeds:
-        in_flight = rate @ seconds_in_flight(reach)
-        factor = headroom_factor(in_flight, demands[name].dispersion, promised_percentile(reach.slo))
-    return Need(name, rate, factor, tokens)
+    if part.run is None and part.reach is not None and part.reach.speeds:
+        in_flight = rate @ seconds_in_flight(part.reach)
+        factor = headroom_factor(in_flight, demands[part.name].dispersion, promised_percentile(part.reach.slo))
+    return Need(part.name, rate, factor, tokens, is_batch=part.run is not None)
 
 
-def _batch_need(
-    name: str, batch: Batch, tokens: np.ndarray[tuple[int], np.dtype[np.float64]], timeline: Timeline
-) -> Need:
-    each = batch.input_tokens / max(batch.input.mean, 1.0)
-    requests = each * HOURS_PER_MONTH * 3600.0 / batch.every
-    windows = timeline.hours.size
-    return Need(name, np.zeros((windows, 1)), np.ones(windows), tokens, requests, batch_windows(timeline, batch))
-
-
-def _refuse_unservable(
-    spec: Spec, name: str, need: Need, buckets: tuple[Bucket, ...], options: list[Option], hosted: list[Hosted],
-    reach: Reach | None,
-) -> None:  # fmt: skip
+def _refuse_unservable(spec: Spec, part: _Part, need: Need) -> None:
+    name, buckets, reach = part.name, part.buckets, part.reach
     served = np.zeros(len(buckets), dtype=bool)
-    for option in options:
+    for option in part.options:
         served |= option.capacity > 0
-    for host in hosted:
+    for host in part.hosted:
         served |= np.isfinite(host.usd_per_request)
-    wanted = need.rate_per_s.any(axis=0) | need.is_batch
+    wanted = need.rate_per_s.any(axis=0)
     missing = np.flatnonzero(wanted & ~served)
     if not missing.size:
         return

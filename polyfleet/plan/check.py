@@ -173,15 +173,7 @@ def _demand(
     reader: _Reader, w: int, served: np.ndarray[tuple[int, int], np.dtype[np.float64]], what: str, loss: Loss | None
 ) -> Iterator[str]:
     need, problem = reader.problem.needs[w], reader.problem
-    if need.is_batch:
-        if loss is not None:
-            return
-        assert need.eligible is not None
-        done = float(problem.hours @ served[:, 0]) * 3600.0
-        if done < need.requests_per_month * (1 - TOLERANCE):
-            yield f"{need.name}: {done:,.0f} of {need.requests_per_month:,.0f} requests done"
-        if served[~need.eligible].any():
-            yield f"{need.name}: runs outside its windows"
+    if need.is_batch and loss is not None:
         return
     wanted = need.rate_per_s * (problem.limits.keep if loss is not None else 1.0)
     for t, b in zip(*np.nonzero(served < wanted * (1 - TOLERANCE) - 1e-12), strict=True):

@@ -143,11 +143,7 @@ class _Elastic:
 
     def _wanted(self, w: int) -> Floats:
         need = self.problem.needs[w]
-        if not need.is_batch:
-            return np.asarray(need.staffed_per_s[self.t])
-        assert need.eligible is not None
-        hours = max(float(self.problem.hours[need.eligible].sum()), 1e-9)
-        return np.array([need.requests_per_month / hours / 3600.0])
+        return np.asarray(need.staffed_per_s[self.t])
 
     def _quotas(self, columns: dict[tuple[int, int], int], loss: tuple[str, str] | None) -> None:
         for q, quota in enumerate(self.problem.limits.quotas):
@@ -191,8 +187,6 @@ class _Elastic:
     def _tokens(self, w: int) -> Floats:
         """(B,) tokens that count in the month."""
         need = self.problem.needs[w]
-        if need.is_batch:
-            return np.array([need.tokens_per_month(self.problem.hours)])
         return np.asarray(self.problem.hours @ need.rate_per_s * need.tokens * 3600.0)
 
     def _give(self, name: str, kind: str, bound: float, price: float, unit: float = 1.0) -> int:

@@ -85,14 +85,13 @@ def plan_workloads(
     for w, need in enumerate(fleet.problem.needs):
         written: Workload | None = spec.workloads[need.name] if spec else None
         sizes = buckets[w] if buckets else [Bucket(float(t), 0.0) for t in need.tokens]
-        rate = [[sum(row[w].by_bucket)] for row in fleet.base] if need.is_batch else need.rate_per_s.tolist()
         rows.append(
             PlanWorkload(
                 name=need.name, model=written.model if written else need.name,
                 kind="batch" if need.is_batch else "serve", promise=_promise(written),
                 buckets=tuple(PlanBucket(input_tokens=b.input_tokens, output_tokens=b.output_tokens,
                                          cached_tokens=b.cached_tokens) for b in sizes),
-                rate_per_s=tuple(tuple(float(x) for x in r) for r in rate),
+                rate_per_s=tuple(tuple(float(x) for x in r) for r in need.rate_per_s),
                 headroom=tuple(float(h) for h in need.headroom),
                 tokens_per_month=need.tokens_per_month(fleet.problem.hours),
             )

@@ -23,11 +23,14 @@ def limit_rows(
         dual = max(0.0, -duals.get(cap.name, 0.0)) / max(cap.share * 100.0, 1e-9)
         if used > 0 or dual > 0:
             rows.append(_row(cap.name, f"share of {cap.kind}", cap.share, used, "share of tokens", dual, "point"))
-    for name, kept in served.items():
-        dual = max(0.0, duals.get(name, 0.0))
+    losses = [loss for loss in limits.losses if loss.name in served]
+    for loss in losses:
+        alike = sum(1 for other in losses if other.kind == loss.kind)
+        dual = max(0.0, duals.get(loss.name, 0.0)) + max(0.0, duals.get(f"survive {loss.kind}", 0.0)) / alike
+        kept = served[loss.name]
         rows.append(
             LimitRow(
-                name=name, kind="survive", bound=limits.keep, used=kept, unit="share of staffed demand",
+                name=loss.name, kind="survive", bound=limits.keep, used=kept, unit="share of staffed demand",
                 binding=dual > 0, marginal_usd_per_month=dual, marginal_of="the whole limit, relaxed",
             )
         )  # fmt: skip

@@ -37,7 +37,7 @@ def refuse(problem: Problem, usd: float, bound: float) -> NoReturn:
 
 def _over_budget(problem: Problem, budget: float, usd: float, bound: float) -> InfeasibleError:
     nearest = f"a budget of {usd:,.0f} USD a month"
-    others = [n for n in named_limits(problem) if not n.startswith("deadline")]
+    others = list(named_limits(problem))
     if bound > budget:
         text = f"no plan within {budget:,.0f} USD a month: none costs less than {bound:,.0f}"
         text += f", the best found costs {usd:,.0f}"

@@ -67,7 +67,7 @@ def touches(fleet: Fleet, loss: int) -> bool:
 
 def _base(stack: Stack, decision: Decision, t: int, w: int) -> Flow:
     need = stack.need
-    staffed = np.array([decision.batch[w][t]]) if need.is_batch else need.staffed_per_s[t]
+    staffed = need.staffed_per_s[t]
     if not staffed.any():
         return _nothing(stack)
     served = cheapest_base(stack, staffed, decision.replicas[w][t], decision.shares[w][t])

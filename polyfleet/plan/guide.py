@@ -20,14 +20,11 @@ from polyfleet.plan.stack import stack_up
 @dataclass(frozen=True, slots=True, eq=False)
 class Guide:
     """Per cap a `toll` (C,) USD per token; `all_hours_usd` (T, K) what an all-hours instance is worth in each window,
-    and `all_hours_count` (K,) how many there are; `work[t]` batch requests by workload, `reward` USD per batch request.
-    """
+    and `all_hours_count` (K,) how many there are."""
 
     toll: Floats
     all_hours_usd: Floats
     all_hours_count: Floats
-    work: list[dict[int, float]]
-    reward: dict[int, float]
     answer: Answer
     duals: dict[str, float]
 
@@ -65,8 +62,8 @@ def _grouped(problem: Problem) -> NDArray[np.int64]:
     load = sum((n.staffed_per_s @ n.tokens for n in problem.needs), np.zeros(problem.hours.size))
     may = np.zeros(problem.hours.size)
     for w, need in enumerate(problem.needs):
-        if need.eligible is not None:
-            may += need.eligible * 2.0**w
+        if need.is_batch:
+            may += need.rate_per_s.any(axis=1) * 2.0**w
     group = np.zeros(problem.hours.size, dtype=np.int64)
     count = 0
     for kind in np.unique(may):
@@ -87,11 +84,8 @@ def _with_groups(problem: Problem, group: NDArray[np.int64]) -> Problem:
     share /= hours[:, None]
     needs = []
     for need in problem.needs:
-        eligible = (
-            None if need.eligible is None else np.array([bool(need.eligible[group == g].all()) for g in range(count)])
-        )
         rate = share @ need.staffed_per_s
-        needs.append(dataclasses.replace(need, rate_per_s=rate, headroom=np.ones(count), eligible=eligible))
+        needs.append(dataclasses.replace(need, rate_per_s=rate, headroom=np.ones(count)))
     names = tuple(f"group {g}" for g in range(count))
     return dataclasses.replace(problem, windows=names, hours=hours, needs=tuple(needs))
 
@@ -118,8 +112,7 @@ def _mean_hour(problem: Problem) -> Problem:
     needs = []
     for need in problem.needs:
         rate = (share @ need.staffed_per_s)[None, :]
-        eligible = None if need.eligible is None else np.array([True])
-        needs.append(dataclasses.replace(need, rate_per_s=rate, headroom=np.ones(1), eligible=eligible))
+        needs.append(dataclasses.replace(need, rate_per_s=rate, headroom=np.ones(1)))
     return dataclasses.replace(
         problem, windows=("mean hour",), hours=np.array([problem.hours.sum()]), needs=tuple(needs)
     )
@@ -134,29 +127,18 @@ def _read_guide(
     duals: dict[str, float],
     count: Floats,
 ) -> Guide:
-    caps, windows = problem.limits.caps, problem.hours.size
+    caps = problem.limits.caps
     month_usd = step_usd(problem)[None, :] * problem.hours[:, None]
-    none: list[dict[int, float]] = [{} for _ in range(windows)]
     steps = month_usd.shape[1]
     if answer.status is Status.INFEASIBLE:
-        return Guide(np.zeros(len(caps)), month_usd, np.zeros(steps), none, {}, answer, duals)
+        return Guide(np.zeros(len(caps)), month_usd, np.zeros(steps), answer, duals)
     # the dual counts a share, and its right-hand side is the share: dual = value / share
     worth = [max(-duals.get(c.name, 0.0), 0.0) / max(c.share * problem.cap_tokens(c), 1e-12) for c in caps]
     toll = np.array(worth) + np.array([_least_toll(problem, answer, c) for c in caps])
     part = problem.hours / narrow.hours[group]
     few_usd = step_usd(problem)[None, :] * narrow.hours[:, None]
     usd = _all_hours_prices(narrow, master, answer, few_usd)[group] * part[:, None]
-    work, reward = none, {}
-    for w, need in enumerate(problem.needs):
-        if need.is_batch:
-            assert need.eligible is not None
-            # an even rate: each period's work is done in its own hours, which a month's best hours would not ensure
-            hours = problem.hours * need.eligible
-            for t in np.flatnonzero(need.eligible):
-                work[int(t)][w] = need.requests_per_month * float(hours[t] / hours.sum())
-            name = f"deadline of {need.name}"
-            reward[w] = max(duals.get(name, 0.0), 0.0) / max(need.requests_per_month, 1e-12)
-    return Guide(toll, usd, count, work, reward, answer, duals)
+    return Guide(toll, usd, count, answer, duals)
 
 
 def _least_toll(problem: Problem, answer: Answer, cap: Cap) -> float:

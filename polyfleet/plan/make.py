@@ -33,9 +33,10 @@ from polyfleet.plan.month import Month, solve_month
 from polyfleet.plan.own_options import FindModel
 from polyfleet.plan.problem import Problem
 from polyfleet.plan.problem_file import to_file
-from polyfleet.plan.restrict import unserved
+from polyfleet.plan.restrict import in_parts, unserved
 from polyfleet.plan.search import Effort, Progress
 from polyfleet.plan.solver import VERSION
+from polyfleet.plan.speed_cost import with_speed_costs
 from polyfleet.plan.warn import warnings_of
 from polyfleet.speed import SpeedModel
 from polyfleet.terms.demand import Bucket, Demand
@@ -79,8 +80,10 @@ class Context:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
-    """A solved problem: the routed fleet (None = infeasible), with costs in USD."""
+    """A solved problem: the routed fleet (None = infeasible), with costs in USD. `problem` is the one that was given,
+    with windows cut where the plan does not stay the same for all of their hours."""
 
+    problem: Problem
     fleet: Fleet | None
     usd: float
     bound: float
@@ -94,11 +97,11 @@ def solve(problem: Problem, *, gap: float = 0.01, progress: Progress | None = No
     small = without_dominated(in_units(problem, unit))
     month = solve_month(small, Effort(gap=gap, unit_usd=unit), progress)
     if month.decision is None:
-        return Outcome(None, math.inf, math.inf, month, unit)
-    fleet = route(in_units(small, 1.0 / unit), month.decision)
+        return Outcome(problem, None, math.inf, math.inf, month, unit)
+    fleet = route(in_parts(in_units(small, 1.0 / unit), month.parts), month.decision)
     rented = rentals(fleet, None)
     usd = math.fsum(w.usd_per_month for w in plan_windows(fleet, rented))
-    return Outcome(fleet, usd, min(month.bound * unit * (1 - TIDY), usd), month, unit)
+    return Outcome(in_parts(problem, month.parts), fleet, usd, min(month.bound * unit * (1 - TIDY), usd), month, unit)
 
 
 def plan_problem(
@@ -121,15 +124,13 @@ def plan_problem(
     assert outcome.fleet is not None
     seconds = time.perf_counter() - start
     facts = SolverFacts(solver=VERSION, seconds_build=build_seconds, seconds_solve=seconds, gap_asked=gap)
-    plan = _written(problem, outcome, outcome.fleet, gap, facts, context)
-    if faults := check_plan(plan, problem):
+    plan = _written(outcome, outcome.fleet, gap, facts, context)
+    if faults := check_plan(plan, outcome.problem):
         raise SolverError(f"the plan fails its own check: {faults[0]} ({len(faults)} in all)")
-    return plan
+    return with_speed_costs(plan, outcome.problem)
 
 
-def _written(
-    problem: Problem, outcome: Outcome, fleet: Fleet, gap: float, facts: SolverFacts, context: Context | None
-) -> Plan:
+def _written(outcome: Outcome, fleet: Fleet, gap: float, facts: SolverFacts, context: Context | None) -> Plan:
     catalog = context.catalog if context else None
     rented = rentals(fleet, catalog)
     lines = line_up(fleet, catalog)
@@ -150,9 +151,9 @@ def _written(
         routes=routes(fleet, lines, fleet.base),
         losses=loss_rows(fleet, lines),
         capacity=capacity,
-        limits=limit_rows(fleet, duals, outcome.usd, _served_in_losses(capacity, problem.limits.keep)),
+        limits=limit_rows(fleet, duals, outcome.usd, _served_in_losses(capacity, outcome.problem.limits.keep)),
         warnings=(*(context.notes if context else ()), *warnings_of(fleet, capacity)),
-        problem=to_file(problem),
+        problem=to_file(outcome.problem),
         solver=facts,
     )
 

@@ -6,11 +6,9 @@ import numpy as np
 
 from polyfleet.plan.cuts import Cut
 from polyfleet.plan.limits.box_fits import limit_box_fits
-from polyfleet.plan.limits.deadline import limit_deadline
-from polyfleet.plan.limits.demand import limit_demand, limit_survive
+from polyfleet.plan.limits.demand import limit_demand, limit_survive, limit_survive_any
 from polyfleet.plan.limits.quota import limit_quota
 from polyfleet.plan.limits.share import (
-    batch_scale,
     limit_share_by_chip_vendor,
     limit_share_by_provider,
     limit_share_by_region,
@@ -38,19 +36,23 @@ class Master:
         self.problem, self.stacks, self.pool, self.block = problem, stacks, pool, block
         self.columns = _lay_out(problem, stacks, block)
         self.sheet = Sheet(problem, stacks, block, self.columns)
-        self.rewarded = {w: r for w, r in block.reward.items() if (self.columns.batch[w] >= 0).any()}
         lower, upper = self._bounds()
         self.program = Program(self._cost(), lower, upper, self._whole())
         self._seen_base: set[tuple[int, int, int]] = set()
         self._seen_loss: set[tuple[int, int, int, int]] = set()
         for limit in (limit_box_fits, limit_quota, limit_share_by_provider, limit_share_by_chip_vendor,
-                      limit_share_by_region, limit_spot_share, limit_deadline):  # fmt: skip
+                      limit_share_by_region, limit_spot_share):  # fmt: skip
             limit(self.sheet)
         self.flush()
 
     def flush(self) -> None:
         """Hand the new rows to the solver."""
         self.program.add_rows(self.sheet.take())
+
+    def reprice(self, block: Block) -> None:
+        """Take another block's prices for the same windows; rows stay."""
+        self.block = block
+        self.program.set_cost(self._cost())
 
     def add_base(self, f: int, w: int, index: int) -> bool:
         """Take a base cut of the pool; False where it is already here."""
@@ -75,22 +77,27 @@ class Master:
                 if self.has_demand(f, w):
                     for index in range(min(len(self.pool.base[w]), _FIRST_CUTS)):
                         self.add_base(f, w, index)
+                    self._round_losses(f, w)
         self.flush()
+
+    def _round_losses(self, f: int, w: int) -> None:
+        losses, standby = self.problem.limits.losses, self.standby(w)
+        for kind in sorted({losses[s].kind for s in standby}):
+            lost = [self.pool.lost[w][s] for s in standby if losses[s].kind == kind]
+            for index in range(min(_FIRST_CUTS, *(len(cuts) for cuts in lost))):
+                limit_survive_any(self.sheet, f, w, [cuts[index] for cuts in lost], kind)
 
     def has_demand(self, f: int, w: int) -> bool:
         """Whether workload w has anything to serve in the block's window f."""
-        need = self.stacks[w].need
-        if need.is_batch:
-            return bool(self.columns.batch[w][f] >= 0)
-        return bool(need.rate_per_s[self.block.windows[f]].any())
+        return bool(self.stacks[w].need.rate_per_s[self.block.windows[f]].any())
 
     def standby(self, w: int) -> list[int]:
         """Losses for which workload w needs chips of its own."""
         return [s for s in range(self.pool.losses) if needs_standby(self.stacks[w], s)]
 
-    def scales(self, w: int) -> tuple[Floats, float]:
-        """(F,) staffed tokens per second in a share of 1, and batch requests per second in a unit of batch work."""
-        return token_scale(self.sheet, w), batch_scale(self.sheet, w) if self.stacks[w].need.is_batch else 0.0
+    def scales(self, w: int) -> Floats:
+        """(F,) staffed tokens per second in a share of 1."""
+        return token_scale(self.sheet, w)
 
     def month_tokens(self, w: int) -> Floats:
         """(F,) tokens a month, without headroom, in a share of 1."""
@@ -115,17 +122,7 @@ class Master:
                 cost[columns.replica[w][f]] = TIDY * own_usd_per_hour(problem, stack) * problem.hours[t]
                 cost[columns.spend[w][f]] = problem.hours[t] / stack.need.headroom[t]
                 cost[columns.share[w][f]] = block.toll[stack.caps] * share_tokens(self.sheet, w)[f]
-        for w, reward in self.rewarded.items():
-            ids, unit = self.batch_units(w)
-            cost[ids] = -reward * unit
         return cost
-
-    def batch_units(self, w: int) -> tuple[Ints, Floats]:
-        """Batch columns of a workload, and the requests a month that one unit of each stands for."""
-        ids = self.columns.batch[w]
-        may = ids >= 0
-        hours = self.problem.hours[list(self.block.windows)][may]
-        return ids[may], hours * 3600.0 * batch_scale(self.sheet, w)
 
     def _bounds(self) -> tuple[Floats, Floats]:
         problem, columns = self.problem, self.columns
@@ -137,9 +134,6 @@ class Master:
             if self.block.all_hours_count is not None:
                 ids = columns.step[f, fixed]
                 lower[ids] = upper[ids] = self.block.all_hours_count[fixed]
-        for w in self.rewarded:
-            ids, unit = self.batch_units(w)
-            upper[ids] = self.problem.needs[w].requests_per_month / unit
         return lower, upper
 
     def _whole(self) -> Bools:
@@ -171,14 +165,7 @@ def _lay_out(problem: Problem, stacks: tuple[Stack, ...], block: Block) -> Colum
     replica = tuple(take(frames, s.options.size) for s in stacks)
     spend = tuple(take(frames, s.hosted.size) for s in stacks)
     share = tuple(take(frames, s.caps.size) for s in stacks)
-    batch = []
-    for s in stacks:
-        eligible = s.need.eligible
-        may = np.zeros(frames, dtype=bool) if eligible is None else eligible[list(block.windows)]
-        ids = np.full(frames, -1, dtype=np.int64)
-        ids[may] = take(int(may.sum()))
-        batch.append(ids)
-    return Columns(step, replica, spend, share, tuple(batch), count)
+    return Columns(step, replica, spend, share, count)
 
 
 __all__ = ["Block", "Cut", "Master", "all_hours_steps"]

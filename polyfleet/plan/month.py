@@ -1,27 +1,21 @@
-"""The whole month: windows at once where they are few, else one by one.
-
-Windows are bound together by what counts over the month: shares of traffic, instances paid for all hours, batch work.
-A guide (the relaxed month, on its promising columns) puts a price on each. Every window is then solved twice: with its
-part of each (a plan), and with their prices in place of them (a bound: Lagrangian relaxation, Geoffrion, Math.
-Programming Study 2, 1974; any prices give a true one).
-"""
+"""The whole month: windows at once where they are few, else one by one (see `weave`)."""
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
 
 from polyfleet.plan.blocks import duals_by_name, whole_block
 from polyfleet.plan.guide import guided
-from polyfleet.plan.ledger import Ledger
-from polyfleet.plan.master import Master
+from polyfleet.plan.master import Master, all_hours_steps
 from polyfleet.plan.pool import Pool, seeded
 from polyfleet.plan.problem import Floats, Problem
-from polyfleet.plan.search import Effort, Found, Progress, relax, search
-from polyfleet.plan.sheet import Block
+from polyfleet.plan.search import Effort, Progress, search
 from polyfleet.plan.solver import Status
 from polyfleet.plan.stack import Stack, stack_up
+from polyfleet.plan.weave import Weave
 
 JOINT_COLUMNS = 1_200
 """Whole-number columns up to which all windows are solved at once."""
@@ -30,19 +24,20 @@ JOINT_COLUMNS = 1_200
 @dataclass(frozen=True, slots=True, eq=False)
 class Decision:
     """A master's solution by window: `steps` (T, K) instances, and per workload `replicas` (T, O), `spend` (T, H) USD
-    per second of staffed traffic, `shares` (T, S) capped tokens per second, `batch` (T,) batch requests per second."""
+    per second of staffed traffic, `shares` (T, S) capped tokens per second."""
 
     steps: Floats
     replicas: tuple[Floats, ...]
     spend: tuple[Floats, ...]
     shares: tuple[Floats, ...]
-    batch: tuple[Floats, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Month:
-    """The best decision found (None = infeasible), its cost, the bound, and the relaxed duals by row name."""
+    """The best decision found (None = infeasible), the `parts` of windows that its rows stand for (window, share of its
+    hours), its cost, the bound, and the relaxed duals by row name."""
 
+    parts: tuple[tuple[int, float], ...]
     decision: Decision | None
     usd: float
     bound: float
@@ -70,9 +65,9 @@ def _at_once(
     found = search(master, effort, progress)
     duals = duals_by_name(master, found.relaxed)
     if found.x is None:
-        return Month(None, np.inf, found.bound, found.stopped, duals, pool)
-    decision = _joined(problem, stacks, [(master, found.x)])
-    return Month(decision, found.objective, found.bound, found.stopped, duals, pool)
+        return Month((), None, np.inf, found.bound, found.stopped, duals, pool)
+    decision = _joined(stacks, [(master, found.x)])
+    return Month(_whole(problem), decision, found.objective, found.bound, found.stopped, duals, pool)
 
 
 def _by_window(
@@ -80,60 +75,35 @@ def _by_window(
 ) -> Month:
     guide = guided(problem, effort)
     if guide.answer.status is Status.INFEASIBLE:
-        return Month(None, np.inf, np.inf, False, guide.duals, pool)
-    ledger = Ledger(problem, guide)
-    solved: list[tuple[Master, Floats]] = []
-    stopped = False
-    for t in range(problem.hours.size):
-        if progress is not None:
-            progress(f"window {t + 1} of {problem.hours.size}: {problem.windows[t]}")
-        ledger.prove(t, _relaxed_bound(problem, stacks, pool, ledger.priced(t), effort))
-        master, found = _solve(problem, stacks, pool, ledger.limited(t), effort)
-        if found.x is None:
-            return Month(None, np.inf, np.inf, False, guide.duals, pool)
-        ledger.book(master, found.x, t)
-        solved.append((master, found.x))
-        stopped |= found.stopped
-    for t in ledger.loosest():
-        if ledger.usd <= ledger.bound * (1 + effort.gap):
-            break
-        if progress is not None:
-            progress(f"proving window {problem.windows[t]}: gap {ledger.usd / max(ledger.bound, 1e-12) - 1:.2%}")
-        ledger.prove(t, _solve(problem, stacks, pool, ledger.priced(t), effort)[1].bound)
-    usd = ledger.usd
-    return Month(_joined(problem, stacks, solved), usd, min(ledger.bound, usd), stopped, guide.duals, pool)
+        return Month((), None, np.inf, np.inf, False, guide.duals, pool)
+    weave = Weave(problem, stacks, pool, effort, progress)
+    pick = weave.run(guide)
+    if pick is None:
+        return Month((), None, np.inf, weave.bound, False, guide.duals, pool)
+    decision = _joined(stacks, [(weave.masters[t], x) for (t, _), x in zip(pick.parts, pick.x, strict=True)])
+    steps = np.where(all_hours_steps(problem), pick.all_hours, decision.steps)
+    stopped = pick.usd > weave.bound * (1 + effort.gap)
+    bound = min(weave.bound, pick.usd)
+    decision = dataclasses.replace(decision, steps=steps)
+    return Month(pick.parts, decision, pick.usd, bound, stopped, guide.duals, pool)
 
 
-def _relaxed_bound(problem: Problem, stacks: tuple[Stack, ...], pool: Pool, block: Block, effort: Effort) -> float:
-    master = Master(problem, stacks, pool, block)
-    master.start()
-    return relax(master, stall=effort.gap / 5).objective
+def _whole(problem: Problem) -> tuple[tuple[int, float], ...]:
+    return tuple((t, 1.0) for t in range(problem.hours.size))
 
 
-def _solve(
-    problem: Problem, stacks: tuple[Stack, ...], pool: Pool, block: Block, effort: Effort
-) -> tuple[Master, Found]:
-    master = Master(problem, stacks, pool, block)
-    master.start()
-    return master, search(master, effort)
-
-
-def _joined(problem: Problem, stacks: tuple[Stack, ...], solved: list[tuple[Master, Floats]]) -> Decision:
+def _joined(stacks: tuple[Stack, ...], solved: list[tuple[Master, Floats]]) -> Decision:
     """Blocks side by side, whole numbers made exact."""
-    steps, replicas, spend, shares, batch = [], [], [], [], []
+    steps, replicas, spend, shares = [], [], [], []
     for master, x in solved:
         c = master.columns
         scales = [master.scales(w) for w in range(len(stacks))]
         steps.append(np.round(x[c.step]))
         replicas.append([np.round(x[ids]) for ids in c.replica])
         spend.append([np.maximum(x[ids], 0.0) / 3600.0 for ids in c.spend])
-        shares.append([np.maximum(x[ids], 0.0) * s[0][:, None] for ids, s in zip(c.share, scales, strict=True)])
-        batch.append(
-            [np.where(ids >= 0, np.maximum(x[ids], 0.0) * s[1], 0.0) for ids, s in zip(c.batch, scales, strict=True)]
-        )
+        shares.append([np.maximum(x[ids], 0.0) * s[:, None] for ids, s in zip(c.share, scales, strict=True)])
 
     def over(parts: list[list[Floats]]) -> tuple[Floats, ...]:
         return tuple(np.concatenate([p[w] for p in parts]) for w in range(len(stacks)))
 
-    assert sum(len(m.block.windows) for m, _ in solved) == problem.hours.size
-    return Decision(np.concatenate(steps), over(replicas), over(spend), over(shares), over(batch))
+    return Decision(np.concatenate(steps), over(replicas), over(spend), over(shares))

@@ -59,13 +59,13 @@ def needs_standby(stack: Stack, loss: int) -> bool:
 
 def _seed_prices(problem: Problem, stack: Stack, most: int) -> list[Floats]:
     """1 / capacity of the options that are cheapest for some bucket, or cheapest for the mean demand."""
-    wanted = np.ones(1) if stack.need.is_batch else problem.hours @ stack.need.staffed_per_s
+    wanted = problem.hours @ stack.need.staffed_per_s
     found: list[Floats] = []
     if stack.options.size:
         usd = own_usd_per_hour(problem, stack)
         with np.errstate(divide="ignore"):
             per_request = usd[:, None] / stack.capacity
-            whole = np.where(stack.capacity > 0, per_request, np.inf) @ np.ones(1 if wanted.size == 1 else wanted.size)
+            whole = np.where(stack.capacity > 0, per_request, np.inf) @ np.ones(wanted.size)
             order = list(np.argsort(whole, kind="stable")[: most // 2]) + list(per_request.argmin(axis=0))
         for o in dict.fromkeys(order):
             capacity = stack.capacity[o]

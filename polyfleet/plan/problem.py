@@ -66,20 +66,15 @@ class Need:
     """What a workload asks for.
 
     `rate_per_s` (T, B) mean request rates; `headroom` (T,) factors >= 1 on them; `tokens` (B,) input + output tokens
-    of a request, which shares are counted in. Batch work has one bucket, no rate, `requests_per_month` to be done in
-    the windows where `eligible` (T,) holds.
+    of a request, which shares are counted in. Batch work has one bucket, runs at an even rate in the windows of its
+    hours, and waits while a supplier is lost.
     """
 
     name: str
     rate_per_s: Floats
     headroom: Floats
     tokens: Floats
-    requests_per_month: float = 0.0
-    eligible: Bools | None = None
-
-    @property
-    def is_batch(self) -> bool:
-        return self.eligible is not None
+    is_batch: bool = False
 
     @property
     def staffed_per_s(self) -> Floats:
@@ -88,8 +83,7 @@ class Need:
 
     def tokens_per_month(self, hours: Floats) -> float:
         """Tokens served in a month of windows of these hours."""
-        served = float(hours @ (self.rate_per_s @ self.tokens)) * 3600.0
-        return served + self.requests_per_month * float(self.tokens[0]) * self.is_batch
+        return float(hours @ (self.rate_per_s @ self.tokens)) * 3600.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

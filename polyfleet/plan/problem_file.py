@@ -88,15 +88,13 @@ def _read_option(box: int, b: ProblemBuild, packed: int) -> Option:
 def _need(n: Need) -> ProblemNeed:
     return ProblemNeed(
         name=n.name, rate_per_s=tuple(_numbers(r) for r in n.rate_per_s), headroom=_numbers(n.headroom),
-        tokens=_numbers(n.tokens), requests_per_month=n.requests_per_month,
-        eligible=None if n.eligible is None else tuple(bool(e) for e in n.eligible),
+        tokens=_numbers(n.tokens), is_batch=n.is_batch,
     )  # fmt: skip
 
 
 def _read_need(n: ProblemNeed) -> Need:
-    eligible = None if n.eligible is None else np.array(n.eligible, dtype=bool)
     rate = np.array(n.rate_per_s, dtype=float).reshape(len(n.headroom), len(n.tokens))
-    return Need(n.name, rate, np.array(n.headroom), np.array(n.tokens), n.requests_per_month, eligible)
+    return Need(n.name, rate, np.array(n.headroom), np.array(n.tokens), n.is_batch)
 
 
 def _box(b: Box) -> ProblemBox:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -77,7 +77,7 @@ def unserved(problem: Problem) -> str:
 
 
 def _wanted(need: Need) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    return np.asarray(need.rate_per_s.any(axis=0) | need.is_batch)
+    return np.asarray(need.rate_per_s.any(axis=0))
 
 
 def busiest_hour(problem: Problem) -> Problem:
@@ -85,11 +85,25 @@ def busiest_hour(problem: Problem) -> Problem:
     t = _busiest(problem)
     needs = []
     for need in problem.needs:
-        eligible = None if need.eligible is None else np.array([True])
         rate, head = need.rate_per_s[t : t + 1], need.headroom[t : t + 1]
-        needs.append(dataclasses.replace(need, rate_per_s=rate, headroom=head, eligible=eligible))
+        needs.append(dataclasses.replace(need, rate_per_s=rate, headroom=head))
     hours = np.array([float(problem.hours.sum())])
     return dataclasses.replace(problem, windows=(problem.windows[t],), hours=hours, needs=tuple(needs))
+
+
+def in_parts(problem: Problem, parts: Sequence[tuple[int, float]]) -> Problem:
+    """The problem with windows cut into parts of their hours: (window, share) in order."""
+    rows = [t for t, _ in parts]
+    if rows == list(range(problem.hours.size)):
+        return problem
+    needs = [dataclasses.replace(n, rate_per_s=n.rate_per_s[rows], headroom=n.headroom[rows]) for n in problem.needs]
+    hours = np.array([problem.hours[t] * share for t, share in parts])
+    names = tuple(_part_name(problem.windows[t], rows[: i + 1].count(t), rows.count(t)) for i, t in enumerate(rows))
+    return dataclasses.replace(problem, windows=names, hours=hours, needs=tuple(needs))
+
+
+def _part_name(name: str, part: int, parts: int) -> str:
+    return name if parts == 1 else f"{name}, part {part} of {parts}"
 
 
 def busiest_hours_share(problem: Problem) -> float:

@@ -6,7 +6,7 @@ and in every loss before it counts.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,13 +59,14 @@ def relax(master: Master, rounds: int = 100, *, stall: float = 0.0) -> Answer:
     return answer
 
 
-def search(master: Master, effort: Effort, progress: Progress | None = None) -> Found:
-    """The cheapest plan of a block within the gap."""
+def search(master: Master, effort: Effort, progress: Progress | None = None, known: Sequence[Floats] = ()) -> Found:
+    """The cheapest plan of a block within the gap. `known` are plans that keep all its limits, to start from."""
     relaxed = relax(master, stall=effort.gap / 5)
     if relaxed.status is Status.INFEASIBLE:
         return Found(None, np.inf, np.inf, relaxed)
     state = _State(master, effort, relaxed, progress)
-    if master.program.whole.any():
+    state.start(known)
+    if master.program.whole.any() and not known:
         state.run(_promising(master, relaxed), until_feasible=True)
     state.run(None, until_feasible=False)
     return Found(state.best, state.cost, min(state.bound, state.cost), relaxed, state.stopped)
@@ -85,6 +86,13 @@ class _State:
         self.bound = relaxed.objective
         self.stopped = False
         self.toll = _tolls(master, relaxed)
+
+    def start(self, known: Sequence[Floats]) -> None:
+        """Take the cheapest of the plans known."""
+        for x in known:
+            cost = float(self.master.program.cost @ x)
+            if cost < self.cost:
+                self.best, self.cost = x, cost
 
     @property
     def closed(self) -> bool:
@@ -144,8 +152,6 @@ class _State:
     def _dispatched(self, numbers: Floats) -> bool:
         """Whether routing each workload by itself already gives a plan that closes the gap, or that cannot be bettered
         with these numbers because no cap ties the workloads together."""
-        if any(need.is_batch for need in self.master.problem.needs):
-            return False
         x = dispatch(self.master, numbers, self.toll)
         if x is None:
             return False

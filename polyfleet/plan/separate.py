@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from polyfleet.plan.cuts import Cut
-from polyfleet.plan.limits.share import batch_scale, token_scale
+from polyfleet.plan.limits.share import token_scale
 from polyfleet.plan.master import Master
 from polyfleet.plan.problem import Floats
 from polyfleet.plan.routing import ENOUGH, serve_base, serve_loss
@@ -29,10 +29,7 @@ class Candidate:
 def candidate(master: Master, x: Floats, f: int, w: int) -> Candidate:
     """Read a master's solution."""
     columns, need = master.columns, master.stacks[w].need
-    if need.is_batch:
-        demand = np.array([max(float(x[columns.batch[w][f]]), 0.0) * batch_scale(master.sheet, w)])
-    else:
-        demand = need.staffed_per_s[master.block.windows[f]]
+    demand = need.staffed_per_s[master.block.windows[f]]
     tokens = x[columns.share[w][f]] * token_scale(master.sheet, w)[f]
     return Candidate(
         demand, np.maximum(x[columns.replica[w][f]], 0.0), np.maximum(x[columns.spend[w][f]], 0.0) / 3600.0,

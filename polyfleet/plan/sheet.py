@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,15 +19,14 @@ class Columns:
     """Where each decision stands. F windows of this block, K price steps over all boxes.
 
     `step` (F, K) instances rented; `replica[w]` (F, O) replicas; `spend[w]` (F, H) USD per hour of staffed traffic on
-    hosts; `share[w]` (F, S) traffic on capped suppliers, as a share of the window's staffed tokens; `batch[w]` (F,)
-    batch requests per second (-1 where none may run); `count` columns in all.
+    hosts; `share[w]` (F, S) traffic on capped suppliers, as a share of the window's staffed tokens; `count` columns in
+    all.
     """
 
     step: Ints
     replica: tuple[Ints, ...]
     spend: tuple[Ints, ...]
     share: tuple[Ints, ...]
-    batch: tuple[Ints, ...]
     count: int
 
 
@@ -37,8 +35,7 @@ class Block:
     """A part of the problem solved at once: some windows, with what the others leave it.
 
     `cap_tokens` (C,) most tokens a month on each cap in these windows (inf = not limited here), `toll` (C,) USD per
-    token charged instead. `work` requests a month of each batch workload to be done in these windows; `reward` USD per
-    batch request paid instead of asking for a fixed amount. `all_hours_usd` (F, K) what an instance of a step paid for
+    token charged instead. `all_hours_usd` (F, K) what an instance of a step paid for
     all hours costs in a window; None = one count for all windows at its monthly price. `all_hours_count` (K,) counts
     already decided, at no cost here.
     """
@@ -46,8 +43,6 @@ class Block:
     windows: tuple[int, ...]
     cap_tokens: Floats
     toll: Floats
-    work: Mapping[int, float] = field(default_factory=dict)
-    reward: Mapping[int, float] = field(default_factory=dict)
     all_hours_usd: Floats | None = None
     all_hours_count: Floats | None = None
 

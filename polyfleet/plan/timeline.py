@@ -1,16 +1,16 @@
-"""One timeline for all workloads: hours of a common month, and where batch work may run."""
+"""One timeline for all workloads: hours of a common month, traffic and batch work in each."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from polyfleet.errors import SpecError
-from polyfleet.plan.problem import Bools, Floats
-from polyfleet.terms.demand import Demand
-from polyfleet.terms.spec import Batch
+from polyfleet.plan.batch_hours import BatchRun, running_share
+from polyfleet.plan.problem import Floats
+from polyfleet.terms.demand import Demand, Window
 from polyfleet.terms.units import HOURS_PER_MONTH
 from polyfleet.traffic.windows import aggregate_windows
 
@@ -20,37 +20,45 @@ MOST_WINDOWS = 24
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Timeline:
-    """`windows` names and `hours` (T,) of the month; `rates[w]` (T, B) requests per second of each traffic workload."""
+    """`windows` names and `hours` (T,) of the month; `rates[w]` (T, B) requests per second of each workload."""
 
     windows: tuple[str, ...]
     hours: Floats
     rates: Mapping[str, Floats]
     notes: tuple[str, ...] = ()
 
-    def load(self) -> Floats:
-        """(T,) all traffic, each workload over its own mean, added up."""
-        total = np.zeros(self.hours.size)
-        for rate in self.rates.values():
-            by_window = rate.sum(axis=1)
-            mean = float(self.hours @ by_window / self.hours.sum())
-            total += by_window / mean if mean > 0 else 0.0
-        return total
 
-
-def common_timeline(demands: Mapping[str, Demand], most: int = MOST_WINDOWS) -> Timeline:
-    """Bring all demands to the same windows: all hours, hours of the day and hours of the week go together.
+def common_timeline(
+    demands: Mapping[str, Demand], batches: Mapping[str, BatchRun] | None = None, most: int = MOST_WINDOWS
+) -> Timeline:
+    """Bring all demands to the same windows: all hours, hours of the day and hours of the week go together. Batch work
+    runs in the quietest hours, and its windows stay apart from the others.
 
     Raises SpecError where two demands have windows that cannot be laid over each other.
     """
+    names, hours, spread = _laid_over(demands)
+    batches = batches or {}
+    load = _load(hours, spread)
+    shares = [running_share(load, hours, run) for run in batches.values()]
+    windows, origin, running = _cut(names, hours, shares)
+    rates = {name: rate[origin] for name, rate in spread.items()}
+    for (name, run), on in zip(batches.items(), running, strict=True):
+        rates[name] = np.where(on, run.per_s, 0.0)[:, None]
+    buckets = [b for d in demands.values() for b in d.buckets] + [run.bucket for run in batches.values()]
+    if len(windows) == 1:
+        return Timeline((windows[0].name,), np.array([windows[0].hours_per_month]), rates)
+    together = Demand(windows, tuple(buckets), np.concatenate(list(rates.values()), axis=1))
+    kinds = [sum(2**i for i, on in enumerate(running) if on[t]) for t in range(len(windows))]
+    return _apart(aggregate_windows(together, most, kinds), rates, len(windows))
+
+
+def _laid_over(demands: Mapping[str, Demand]) -> tuple[list[str], Floats, dict[str, Floats]]:
+    """Names and hours of the finest windows, and each demand's rates in them."""
     if not demands:
-        return Timeline(("all hours",), np.array([HOURS_PER_MONTH]), {})
+        return ["all hours"], np.array([HOURS_PER_MONTH]), {}
     finest = max(demands.values(), key=lambda d: len(d.windows))
-    count = len(finest.windows)
-    spread = {name: _spread(name, demand, finest) for name, demand in demands.items()}
-    if count <= most:
-        hours = np.array([w.hours_per_month for w in finest.windows])
-        return Timeline(tuple(w.name for w in finest.windows), hours, spread)
-    return _merged(demands, spread, finest, most)
+    hours = np.array([w.hours_per_month for w in finest.windows])
+    return [w.name for w in finest.windows], hours, {n: _spread(n, d, finest) for n, d in demands.items()}
 
 
 def _spread(name: str, demand: Demand, finest: Demand) -> Floats:
@@ -63,54 +71,44 @@ def _spread(name: str, demand: Demand, finest: Demand) -> Floats:
     )
 
 
-def _merged(demands: Mapping[str, Demand], spread: Mapping[str, Floats], finest: Demand, most: int) -> Timeline:
-    """Merge all workloads' windows together, so that they stay the same for all."""
-    buckets = tuple(b for d in demands.values() for b in d.buckets)
-    together = replace(finest, buckets=buckets, rate_per_s=np.concatenate(list(spread.values()), axis=1))
-    fewer = aggregate_windows(together, most)
-    rates, start = {}, 0
-    for name, rate in spread.items():
-        rates[name] = fewer.rate_per_s[:, start : start + rate.shape[1]]
+def _load(hours: Floats, rates: Mapping[str, Floats]) -> Floats:
+    """(T,) all traffic, each workload over its own mean, added up."""
+    total = np.zeros(hours.size)
+    for rate in rates.values():
+        by_window = rate.sum(axis=1)
+        mean = float(hours @ by_window / hours.sum())
+        total += by_window / mean if mean > 0 else 0.0
+    return total
+
+
+def _cut(
+    names: Sequence[str], hours: Floats, shares: Sequence[Floats]
+) -> tuple[tuple[Window, ...], list[int], list[list[bool]]]:
+    """Windows cut where batch work runs for a part of them: the window each is a part of, and by batch workload whether
+    it runs there."""
+    windows, origin = [], []
+    running: list[list[bool]] = [[] for _ in shares]
+    for t, name in enumerate(names):
+        ends = sorted({round(float(s[t]), 9) for s in shares if 1e-6 < s[t] < 1 - 1e-6} | {1.0})
+        start = 0.0
+        for end in ends:
+            on = [bool(s[t] > end - 1e-6) for s in shares]
+            told = "" if len(ends) == 1 else " (batch runs)" if any(on) else " (rest)"
+            windows.append(Window(name + told, (end - start) * float(hours[t])))
+            origin.append(t)
+            for mine, runs in zip(running, on, strict=True):
+                mine.append(runs)
+            start = end
+    return tuple(windows), origin, running
+
+
+def _apart(demand: Demand, rates: Mapping[str, Floats], before: int) -> Timeline:
+    """The workloads of a demand that holds all of them side by side."""
+    found, start = {}, 0
+    for name, rate in rates.items():
+        found[name] = demand.rate_per_s[:, start : start + rate.shape[1]]
         start += rate.shape[1]
-    hours = np.array([w.hours_per_month for w in fewer.windows])
-    note = f"{len(finest.windows)} hours of the week are planned as {len(fewer.windows)} windows of like demand"
-    return Timeline(tuple(w.name for w in fewer.windows), hours, rates, (note,))
-
-
-def with_batch_window(timeline: Timeline, batch: Batch) -> Timeline:
-    """The timeline with one window split where needed, so that batch work's share of the time is whole windows."""
-    wanted = batch.within / batch.every * float(timeline.hours.sum())
-    filled = 0.0
-    for t in _quietest_first(timeline):
-        hours = float(timeline.hours[t])
-        if filled + hours <= wanted * (1 + 1e-9):
-            filled += hours
-        elif wanted - filled > 1e-6 * hours:
-            return _split(timeline, t, wanted - filled)
-        else:
-            break
-    return timeline
-
-
-def batch_windows(timeline: Timeline, batch: Batch) -> Bools:
-    """(T,) where batch work may run: the quietest windows, as long as it is given."""
-    wanted = batch.within / batch.every * float(timeline.hours.sum())
-    may = np.zeros(timeline.hours.size, dtype=bool)
-    for t in _quietest_first(timeline):
-        if float(timeline.hours[may].sum() + timeline.hours[t]) <= wanted * (1 + 1e-6):
-            may[t] = True
-    return may
-
-
-def _quietest_first(timeline: Timeline) -> list[int]:
-    return [int(t) for t in np.argsort(timeline.load(), kind="stable")]
-
-
-def _split(timeline: Timeline, t: int, hours: float) -> Timeline:
-    """Window t in two: its first `hours`, and the rest."""
-    names = list(timeline.windows)
-    names[t : t + 1] = [f"{names[t]} (batch runs)", f"{names[t]} (rest)"]
-    split = np.insert(timeline.hours, t, hours)
-    split[t + 1] -= hours
-    rates = {name: np.insert(rate, t, rate[t], axis=0) for name, rate in timeline.rates.items()}
-    return Timeline(tuple(names), split, rates, timeline.notes)
+    hours = np.array([w.hours_per_month for w in demand.windows])
+    note = f"{before} hours or parts of hours are planned as {len(demand.windows)} windows of like demand"
+    notes = (note,) if len(demand.windows) < before else ()
+    return Timeline(tuple(w.name for w in demand.windows), hours, found, notes)

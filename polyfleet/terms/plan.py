@@ -208,8 +208,7 @@ class ProblemNeed(_Part):
     rate_per_s: tuple[tuple[float, ...], ...]
     headroom: tuple[float, ...]
     tokens: tuple[float, ...]
-    requests_per_month: float = 0.0
-    eligible: tuple[bool, ...] | None = None
+    is_batch: bool = False
 
 
 class ProblemLimits(_Part):
@@ -243,6 +242,12 @@ class Plan(_Part):
     catalog_digest: str
     status: Literal["proven", "stopped"]
     usd_per_month: float
+    usd_per_month_speed_p10: float | None = Field(
+        None,
+        description="what the same lines would cost if every build ran at the P10 of its speed, in whole instances; "
+        "null where a promise could then not be kept at any load",
+    )
+    usd_per_month_speed_p90: float | None = Field(None, description="the same at the P90 of the speeds")
     bound_usd_per_month: float
     gap: float
     windows: tuple[PlanWindow, ...]

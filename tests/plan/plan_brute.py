@@ -106,15 +106,13 @@ def _routable(rows: list[tuple[np.ndarray, float]], demand: np.ndarray) -> bool:
     return bool(found.status == 0)
 
 
-def _hosted(problem: Problem, chosen: tuple[tuple[int, ...], ...]) -> float:  # noqa: PLR0912 (one program, row by row)
-    """Least hosted spend over the month with these replicas, caps and batch work counted; inf where impossible."""
+def _hosted(problem: Problem, chosen: tuple[tuple[int, ...], ...]) -> float:
+    """Least hosted spend over the month with these replicas, caps counted; inf where impossible."""
     cost: list[float] = []
     bounds: list[tuple[float, float | None]] = []
     who: list[tuple[int, int, int, object]] = []  # window, workload, bucket, option or host
     for t in range(problem.hours.size):
         for w, need in enumerate(problem.needs):
-            if need.eligible is not None and not need.eligible[t]:
-                continue
             for way in [o for o in problem.options if o.workload == w] + [h for h in problem.hosted if h.workload == w]:
                 for b in range(need.tokens.size):
                     usd = getattr(way, "usd_per_request", np.zeros(need.tokens.size))[b]
@@ -132,13 +130,9 @@ def _hosted(problem: Problem, chosen: tuple[tuple[int, ...], ...]) -> float:  # 
                 up.append([_load(problem, k, t, host) for k in who])
                 up_right.append(1.0)
         for w, need in enumerate(problem.needs):
-            for b in range(0 if need.is_batch else need.tokens.size):
+            for b in range(need.tokens.size):
                 low.append([1.0 if k[:3] == (t, w, b) else 0.0 for k in who])
                 low_right.append(float(need.rate_per_s[t, b]))
-    for w, need in enumerate(problem.needs):
-        if need.is_batch:
-            low.append([float(problem.hours[k[0]]) * 3600.0 if k[1] == w else 0.0 for k in who])
-            low_right.append(need.requests_per_month)
     for cap in problem.limits.caps:
         up.append([_tokens(problem, k, cap) for k in who])
         up_right.append(1.0)

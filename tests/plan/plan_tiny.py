@@ -20,10 +20,9 @@ def tiny(seed: int) -> Problem:
     hours = rng.dirichlet(np.full(windows, 5.0)) * 730.0
     needs = [_need(f"w{w}", windows, buckets, rng) for w in range(works)]
     if works == 2 and rng.uniform() < 0.3:
-        eligible = np.ones(windows, dtype=bool)
-        eligible[0] = windows == 1 or rng.uniform() < 0.5
-        work = float(rng.uniform(0.2, 1.5)) * float(hours[eligible].sum()) * 3600.0
-        needs[1] = Need("w1", np.zeros((windows, 1)), np.ones(windows), np.array([700.0]), work, eligible)
+        runs = np.ones((windows, 1))
+        runs[0] = windows == 1 or rng.uniform() < 0.5
+        needs[1] = Need("w1", runs * rng.uniform(0.2, 1.5), np.ones(windows), np.array([700.0]), is_batch=True)
     boxes = tuple(_box(b, windows, rng) for b in range(int(rng.integers(2, 5))))
     options = tuple(_options(needs, boxes, windows, rng))
     hosted = tuple(_host(w, n, rng) for w, n in enumerate(needs) if rng.uniform() < 0.4)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from polyfleet.plan.cuts import Cut
-from polyfleet.plan.limits.share import batch_scale, token_scale
+from polyfleet.plan.limits.share import token_scale
 from polyfleet.plan.problem import Floats
 from polyfleet.plan.sheet import Sheet
 
@@ -15,13 +17,8 @@ def limit_demand(sheet: Sheet, f: int, w: int, cut: Cut) -> None:
     need, columns = sheet.stacks[w].need, sheet.columns
     parts = [columns.replica[w][f], columns.spend[w][f], columns.share[w][f]]
     values = [cut.own, cut.hosted / 3600.0, cut.capped * token_scale(sheet, w)[f]]
-    if need.is_batch:
-        parts.append(columns.batch[w][f : f + 1])
-        values.append(np.array([-float(cut.bucket[0]) * batch_scale(sheet, w)]))
-        due = -cut.constant
-    else:
-        due = float(cut.bucket @ need.staffed_per_s[sheet.block.windows[f]]) - cut.constant
-        values[0] = _tightened(cut.own, due)
+    due = float(cut.bucket @ need.staffed_per_s[sheet.block.windows[f]]) - cut.constant
+    values[0] = _tightened(cut.own, due)
     _add(sheet, f"demand of {need.name}", parts, values, due)
 
 
@@ -31,6 +28,24 @@ def limit_survive(sheet: Sheet, f: int, w: int, cut: Cut, loss: int) -> None:
     due = limits.keep * float(cut.bucket @ need.staffed_per_s[sheet.block.windows[f]]) - cut.constant
     name = limits.losses[loss].name
     _add(sheet, name, [sheet.columns.replica[w][f]], [_tightened(cut.own, due)], due)
+
+
+def limit_survive_any(sheet: Sheet, f: int, w: int, cuts: Sequence[Cut], kind: str) -> None:
+    """What the losses of a kind ask together, rounded up to whole replicas.
+
+    `cuts` are one price vector's, for each of k losses. Added up and divided by k - 1 they say that what stands, each
+    supplier's part counted without its own loss, is worth k / (k - 1) of what is due; of whole replicas that are each
+    worth all of it, two are needed (mixed-integer rounding: Nemhauser and Wolsey, Math. Programming 46, 1990).
+    """
+    limits, need, k = sheet.problem.limits, sheet.stacks[w].need, len(cuts)
+    demand = need.staffed_per_s[sheet.block.windows[f]]
+    due = np.array([limits.keep * float(c.bucket @ demand) - c.constant for c in cuts])
+    if k < 3 or due.min() <= 0.0:
+        return
+    worth = np.array([_tightened(c.own, d) / d for c, d in zip(cuts, due, strict=True)]).sum(axis=0) / (k - 1)
+    whole = np.floor(worth + 1e-9)
+    rounded = whole + np.minimum(np.maximum(worth - whole, 0.0) * (k - 1), 1.0)
+    sheet.row(f"survive {kind}", sheet.columns.replica[w][f], rounded, lower=2.0)
 
 
 def _tightened(own: Floats, due: float) -> Floats:

@@ -59,13 +59,4 @@ def share_tokens(sheet: Sheet, w: int) -> np.ndarray[tuple[int], np.dtype[np.flo
 def token_scale(sheet: Sheet, w: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """(F,) staffed tokens per second that a share of 1 stands for."""
     need, windows = sheet.stacks[w].need, list(sheet.block.windows)
-    if need.is_batch:
-        return np.full(len(windows), batch_scale(sheet, w) * float(need.tokens[0]))
     return np.maximum(need.staffed_per_s[windows] @ need.tokens, 1e-12)
-
-
-def batch_scale(sheet: Sheet, w: int) -> float:
-    """Requests per second of batch work if it ran evenly over its windows."""
-    need = sheet.stacks[w].need
-    assert need.eligible is not None
-    return need.requests_per_month / max(float(sheet.problem.hours[need.eligible].sum()) * 3600.0, 1e-12)

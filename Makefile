@@ -38,7 +38,7 @@ lint: $(READY)   ## style, types, layers
 	$(BIN)/lint-imports
 
 requirements: $(READY)  ## compile the pinned requirements anew
-	cd requirements && ../$(BIN)/pip-compile $(COMPILE) --output-file runtime.txt ../pyproject.toml
+	cd requirements && ../$(BIN)/pip-compile $(COMPILE) --all-extras --output-file runtime.txt ../pyproject.toml
 	cd requirements && ../$(BIN)/pip-compile $(COMPILE) --output-file dev.txt dev.in
 
 COMPILE := --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate \

@@ -7,10 +7,12 @@ PolyfleetError                what went wrong, in words the reader can act on
 │   ├── CatalogError          a catalog table, packaged or the user's own
 │   ├── ModelError            a model: unknown name, unknown architecture, broken config.json
 │   ├── RowsError             measured rows given to `speed --rows` or `calibrate`
-│   └── PlanFileError         a plan file that cannot be read
+│   ├── PlanFileError         a plan file that cannot be read
+│   └── RoutesError           the gate's routes file
 ├── InfeasibleError           a sound spec that no plan can satisfy; carries the limits that clash (exit code 2)
 ├── UnservableError           one build cannot run one model, or cannot keep one promise; carries the reason
-├── MissingExtraError         an optional dependency is not installed; names the extra
+├── MissingExtraError         an optional dependency is not installed; names the extra (exit code 2)
+├── LaunchError               a replica or the gate cannot be started, found or stopped
 └── SolverError               the solver gave no answer; `can_retry` tells whether trying again may help
 """
 
@@ -101,6 +103,23 @@ class RowsError(InputError):
 
 class PlanFileError(InputError):
     """A plan file cannot be read."""
+
+
+class RoutesError(InputError):
+    """A routes file cannot be read."""
+
+
+class MissingExtraError(PolyfleetError):
+    """An optional dependency is not installed."""
+
+    exit_code = 2
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs the extra {extra!r}; install polyfleet[{extra}]")
+
+
+class LaunchError(PolyfleetError):
+    """Something cannot be started, found or stopped."""
 
 
 class InfeasibleError(PolyfleetError):

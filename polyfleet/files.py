@@ -18,6 +18,8 @@ def read_text(path: Path, kind: type[InputError] = InputError) -> str:
         raise kind("there is no such file", file=str(path)) from None
     except IsADirectoryError:
         raise kind("this is a folder, not a file", file=str(path)) from None
+    except PermissionError:
+        raise kind("you may not read this file", file=str(path), hint="ask for the right to, or copy it") from None
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise kind("not UTF-8 text", file=str(path), line=line) from None
@@ -44,6 +46,8 @@ def write_whole(path: Path, text: str) -> None:
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
+    except FileNotFoundError:
+        raise _no_folder(path) from None
     except OSError as error:
         _remove(temporary)
         raise InputError(f"cannot be written: {error.strerror}", file=str(path)) from None
@@ -57,7 +61,8 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"cannot be made a folder: {error.strerror}", file=str(path)) from None
+        hint = "set POLYFLEET_HOME to a folder that you may write" if path.name else None
+        raise InputError(f"cannot be made a folder: {error.strerror}", file=str(path), hint=hint) from None
 
 
 def check_writable(path: Path) -> None:
@@ -66,9 +71,14 @@ def check_writable(path: Path) -> None:
     if path.is_dir():
         raise InputError("this is a folder, not a file", file=str(path))
     if not folder.is_dir():
-        raise InputError("its folder does not exist", file=str(path), hint=f"make {folder.name}/ first")
+        raise _no_folder(path)
     if not os.access(path if path.exists() else folder, os.W_OK):
         raise InputError("it may not be written", file=str(path))
+
+
+def _no_folder(path: Path) -> InputError:
+    folder = path.resolve().parent
+    return InputError("its folder does not exist", file=str(path), hint=f"make {folder.name}/ first")
 
 
 def _umask() -> int:

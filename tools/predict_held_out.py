@@ -15,7 +15,8 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from fit_speed import Miss, Sample, for_fit, held_out, samples_of
+from speed_misses import Miss, held_out
+from speed_samples import Sample, for_fit, samples_of
 
 from polyfleet.speed.fit import fit
 from polyfleet.speed.rows import Row, read_rows

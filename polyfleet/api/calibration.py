@@ -56,7 +56,10 @@ def calibrate(rows: Path, defaults: Mapping[str, str] | None = None, settings: S
     old = measured_rows(file) if file.exists() else []
     held = [_filled(row.cells) for row in old]
     new = [row for row in measured_rows(rows, defaults) if _filled(row.cells) not in held]
-    taken = calibrated_rows(new, rows, find_model, find_chip)
+    try:
+        taken = calibrated_rows(new, rows, find_model, find_chip)
+    except RowsError as error:
+        raise error.at(str(rows)) from None
     before = speed_model(home)
     if not taken and not old:
         raise RowsError("holds no rows", file=str(rows))

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polyfleet.api.names import canonical
-from polyfleet.errors import InputError, ModelError, SpecError
+from polyfleet.api.sense import notes_on, refuse_contradictions
+from polyfleet.errors import InputError, ModelError, RowsError, SpecError
 from polyfleet.files import read_text
 from polyfleet.settings import Settings
 from polyfleet.terms.demand import Demand
-from polyfleet.terms.spec import Spec, Traffic
+from polyfleet.terms.spec import MOST_PER_S, Spec, Traffic
 from polyfleet.terms.spec_text import SpecSource, parse_source
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class Inputs:
     """All that a plan is made from.
 
     `demands` by workload (batch workloads have none); `models` by workload, None for a closed model, which is sold by
-    the token and has no published architecture.
+    the token and has no published architecture. `notes` tell what the spec sets without effect.
     """
 
     source: SpecSource
@@ -37,6 +38,7 @@ class Inputs:
     models: Mapping[str, Model | None]
     catalog: Catalog
     speed: SpeedModel
+    notes: tuple[str, ...] = ()
 
     @property
     def spec(self) -> Spec:
@@ -57,7 +59,8 @@ def load_spec(path: str | Path) -> SpecSource:
 def load_inputs(spec: SpecLike, progress: Progress | None = None) -> Inputs:
     """The spec, and everything it names: models, traces, catalog, speeds.
 
-    Raises InputError where anything it names is unknown or cannot be read, with the spec's line.
+    Raises InputError where anything it names is unknown or cannot be read, or where its settings contradict each other,
+    with the spec's line.
     """
     tell = progress or (lambda _text: None)
     source = spec if isinstance(spec, SpecSource) else load_spec(spec)
@@ -66,13 +69,18 @@ def load_inputs(spec: SpecLike, progress: Progress | None = None) -> Inputs:
     catalog = _catalog(source, folder)
     source = canonical(source, catalog)
     models = {name: _model(source, name, folder, catalog) for name in source.spec.workloads}
+    refuse_contradictions(source, models)
+    for name, workload in source.spec.workloads.items():
+        if (batch := workload.batch) is not None:
+            rate = batch.input_tokens / max(batch.input.mean, 1.0) / batch.within
+            _refuse_too_many(source, (name, "batch"), rate, "look at `input_tokens`, `every` and `within`")
     tell("reading the traffic")
     demands = {
         name: _demand(source, name, workload.traffic, folder)
         for name, workload in source.spec.workloads.items()
         if workload.traffic is not None
     }
-    return Inputs(source, demands, models, catalog, speed_model())
+    return Inputs(source, demands, models, catalog, speed_model(), notes_on(source, models, catalog))
 
 
 def folder_of(source: SpecSource) -> Path:
@@ -110,7 +118,10 @@ def speed_model(settings: Settings | None = None) -> SpeedModel:
     from polyfleet.speed.table import read_user_rows
 
     file = (settings or Settings.from_environment()).measurements
-    return load_speed_model(read_user_rows(file, find_model, find_chip) if file.exists() else ())
+    try:
+        return load_speed_model(read_user_rows(file, find_model, find_chip) if file.exists() else ())
+    except RowsError as error:
+        raise error.at(str(file)) from None
 
 
 def _catalog(source: SpecSource, folder: Path) -> Catalog:
@@ -124,17 +135,33 @@ def _catalog(source: SpecSource, folder: Path) -> Catalog:
 
 
 def _demand(source: SpecSource, name: str, traffic: Traffic, folder: Path) -> Demand:
+    line = source.line_of("workloads", name, "traffic")
     try:
-        return demand_of(traffic, folder)
+        demand = demand_of(traffic, folder)
     except InputError as error:
-        raise error.at(source.file, source.line_of("workloads", name, "traffic")) from None
+        raise error.at(source.file, line) from None
+    _refuse_too_many(source, (name, "traffic"), demand.mean_rate_per_s, "look at `rate` or `scale`, and `growth`")
+    return demand
+
+
+def _refuse_too_many(source: SpecSource, path: tuple[str, str], rate_per_s: float, hint: str) -> None:
+    if rate_per_s > MOST_PER_S:
+        raise SpecError(
+            f"`workloads.{'.'.join(path)}`: too many requests a second", file=source.file,
+            line=source.line_of("workloads", *path), value=f"{rate_per_s:,.0f}/s",
+            hint=f"at most {MOST_PER_S:,.0f}/s can be planned; {hint}",
+        )  # fmt: skip
 
 
 def _model(source: SpecSource, name: str, folder: Path, catalog: Catalog) -> Model | None:
+    from polyfleet.catalog.models import UNKNOWN, unknown_model
+
     wanted = source.spec.workloads[name].model
     try:
         return find_model(wanted, folder)
     except ModelError as error:
         if any(h.model == wanted for h in catalog.hosted):
             return None
+        if error.problem == UNKNOWN:
+            error = unknown_model(wanted, (h.model for h in catalog.hosted))
         raise error.at(source.file, source.line_of("workloads", name, "model")) from None

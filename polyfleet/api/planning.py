@@ -26,7 +26,8 @@ def make_plan(spec: SpecLike | Inputs, *, gap: float = 0.01, progress: Progress 
     from polyfleet.plan import make_plan as solve
 
     i = spec if isinstance(spec, Inputs) else load_inputs(spec, progress)
-    return solve(i.spec, i.demands, i.catalog, i.speed, _finder(i), gap=gap, progress=progress)
+    plan = solve(i.spec, i.demands, i.catalog, i.speed, _finder(i), gap=gap, progress=progress)
+    return plan.model_copy(update={"warnings": (*i.notes, *plan.warnings)}) if i.notes else plan
 
 
 def save_plan(plan: Plan, path: str | Path) -> None:

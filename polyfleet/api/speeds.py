@@ -75,17 +75,17 @@ def builds_of(
     Raises ModelError, CatalogError or InputError for unknown names, UnservableError with the reason where none can run.
     """
     from polyfleet.catalog.chips import find_chip
-    from polyfleet.catalog.recipes import builds_for, why_not
+    from polyfleet.catalog.recipes import builds_for, find_engine, why_not
 
     known, where = find_model(model), find_chip(chip)
     formats = None if precision is None else (_precision(precision),)
-    engines = None if engine is None else (engine,)
+    engines = None if engine is None else (find_engine(engine),)
     found = builds_for(known, where, formats, chips, engines=engines)
     if not found:
         raise UnservableError(why_not(known, where, formats, chips, engines=engines))
     exact = tuple(RunnableBuild(known, where, b) for b in found if b.chips == chips)
     if not exact:
-        sizes = sorted({b.chips for b in found})
+        sizes = " or ".join(str(n) for n in sorted({b.chips for b in found}))
         raise UnservableError(f"no build of {model} takes {chips} x {where.name}; there are builds of {sizes} chips")
     return exact
 
@@ -98,7 +98,7 @@ def speeds_of(build: RunnableBuild, load: Load) -> list[BuildSpeed]:
     most = build.model.max_context_tokens
     if load.input_tokens + load.output_tokens > most:
         raise InputError(
-            f"longer than the context of {build.model.name}", value=load.input_tokens + load.output_tokens,
+            f"longer than the context of {build.model.name}", value=f"{load.input_tokens + load.output_tokens:,.0f}",
             hint=f"input and output together may be {most:,} tokens",
         )  # fmt: skip
     speed = speed_model()
@@ -125,10 +125,12 @@ def predict_table(rows: Path) -> PredictedTable:
 
 
 def _precision(text: str) -> Precision:
+    from polyfleet.catalog.reading import did_you_mean
+
     try:
-        return Precision(text)
+        return Precision(text.casefold())
     except ValueError:
-        raise InputError("unknown precision", value=text, hint=f"one of {', '.join(Precision)}") from None
+        raise InputError("unknown precision", value=text, hint=did_you_mean(text, Precision)) from None
 
 
 def _row(build: RunnableBuild, load: Load, found: Performance) -> BuildSpeed:

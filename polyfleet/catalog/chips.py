@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from functools import cache
 from types import MappingProxyType
 
-from polyfleet.catalog.reading import Row, did_you_mean, read_table, squeezed
+from polyfleet.catalog.reading import Row, did_you_mean, read_table
+from polyfleet.catalog.spelling import squeezed
 from polyfleet.errors import CatalogError
 from polyfleet.terms.chip import Chip
 

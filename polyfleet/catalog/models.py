@@ -5,7 +5,7 @@ Nothing is read until a model is asked for, and each config is read once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -49,7 +49,7 @@ def find_model(name_or_path: str) -> Model:
         return _packaged(known)
     if looks_like_path(wanted):
         return _own(Path(wanted).expanduser())
-    raise ModelError("unknown model", value=wanted, hint=_hint(wanted))
+    raise unknown_model(wanted)
 
 
 @cache
@@ -63,12 +63,13 @@ def known_names() -> Mapping[str, str]:
     return MappingProxyType(found | {name.casefold(): name for name in names})
 
 
-def _hint(wanted: str) -> str:
-    names = sorted([*model_rows(), *model_aliases()])
-    part = wanted.rsplit("/", 1)[-1].casefold()
-    longer = [name for name in names if part in name.casefold()][:4]
-    near = f"did you mean {' or '.join(longer)}?" if longer else did_you_mean(wanted, names)
-    return f"{near} (a folder or file with a config.json works too)"
+UNKNOWN = "unknown model"
+
+
+def unknown_model(wanted: str, sold: Iterable[str] = ()) -> ModelError:
+    """The error for a name that nothing has, with the closest names, those of models `sold` by the token among them."""
+    near = did_you_mean(wanted, [*model_rows(), *model_aliases(), *sold])
+    return ModelError(UNKNOWN, value=wanted, hint=f"{near} (a folder or file with a config.json works too)")
 
 
 @cache

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable
-from difflib import get_close_matches
 from pathlib import Path
 
+from polyfleet.catalog.spelling import closest
 from polyfleet.errors import CatalogError
 
 TABLES = Path(__file__).parent / "tables"
@@ -33,22 +33,11 @@ def optional_int(text: str) -> int | None:
     return int(text) if text else None
 
 
-def squeezed(name: str) -> str:
-    """A name without case, spaces, dashes, underscores: how names are compared."""
-    return "".join(c for c in name.casefold() if c not in " -_")
-
-
 def did_you_mean(wanted: str, known: Iterable[str], also: Iterable[str] = ()) -> str:
-    """A hint with the closest of the known names and of `also` (aliases), compared squeezed.
-
-    Names that hold what was written come first, then those spelled alike; where there is neither, a start of the list
-    of known names.
-    """
+    """A hint with the closest of the known names and of `also` (aliases): see `closest`; where none is close, a start
+    of the list of known names."""
     shown = sorted(set(known))
-    names = {squeezed(k): k for k in (*also, *shown)}
-    text = squeezed(wanted)
-    near = [key for key in sorted(names) if len(text) > 2 and text in key][:3]
-    near = near or get_close_matches(text, names, n=3, cutoff=0.6)
+    near = closest(wanted, (*shown, *also))
     if near:
-        return "did you mean " + " or ".join(names[key] for key in near) + "?"
+        return "did you mean " + " or ".join(near) + "?"
     return "known: " + ", ".join(shown[:12]) + (f" and {len(shown) - 12} more" if len(shown) > 12 else "")

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from functools import cache
 
 from polyfleet.catalog.fit import head_problem, memory_problem
-from polyfleet.catalog.reading import Row, read_table
+from polyfleet.catalog.reading import Row, did_you_mean, read_table
+from polyfleet.catalog.spelling import squeezed
+from polyfleet.errors import CatalogError
 from polyfleet.terms.build import Build
 from polyfleet.terms.chip import Chip
 from polyfleet.terms.model import Model
@@ -51,6 +53,17 @@ class Recipe:
 def load_recipes() -> tuple[Recipe, ...]:
     """All recipes, in the table's order."""
     return tuple(_recipe(row) for row in read_table("recipes.csv"))
+
+
+def find_engine(name: str) -> str:
+    """An engine's name as the recipes spell it; case, spaces and dashes do not matter.
+
+    Raises CatalogError with the closest names where no recipe uses it.
+    """
+    by_name = {squeezed(recipe.engine): recipe.engine for recipe in load_recipes()}
+    if squeezed(name) not in by_name:
+        raise CatalogError("unknown engine", value=name, hint=did_you_mean(name, by_name.values()))
+    return by_name[squeezed(name)]
 
 
 def recipes_for(chip: Chip, engines: Sequence[str] | None = None) -> tuple[Recipe, ...]:

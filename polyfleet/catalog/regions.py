@@ -7,7 +7,8 @@ from functools import cache
 from types import MappingProxyType
 from typing import Protocol
 
-from polyfleet.catalog.reading import Row, did_you_mean, read_table, squeezed
+from polyfleet.catalog.reading import Row, did_you_mean, read_table
+from polyfleet.catalog.spelling import squeezed
 from polyfleet.errors import CatalogError
 
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from polyfleet.catalog.chips import find_chip
 from polyfleet.catalog.hosted import sold_as
 from polyfleet.catalog.models import known_names, model_aliases, model_rows
-from polyfleet.catalog.reading import did_you_mean, squeezed
+from polyfleet.catalog.reading import did_you_mean
 from polyfleet.catalog.regions import matches_region
+from polyfleet.catalog.spelling import closest, squeezed
 from polyfleet.catalog.store import Catalog
 from polyfleet.errors import CatalogError
 from polyfleet.terms.chip import Chip
@@ -103,6 +104,19 @@ def find_provider(catalog: Catalog, name: str) -> str:
     return _known("provider", name, _providers_of(catalog.offers, catalog.hosted))
 
 
+def find_rented_chip(catalog: Catalog, provider: str, name: str) -> str:
+    """A chip's canonical name, by name or alias. Raises CatalogError where the provider rents no such chip."""
+    chip = find_chip(name).name
+    rents = sorted({o.chip for o in catalog.offers if o.provider == provider})
+    if chip in rents:
+        return chip
+    if not rents:
+        raise CatalogError(f"{provider} rents no chips", value=name, hint="it sells models by the token")
+    near = closest(chip, rents)
+    meant = f"did you mean {' or '.join(near)}? " if near else ""
+    raise CatalogError(f"{provider} rents no {chip}", value=name, hint=f"{meant}it rents {', '.join(rents)}")
+
+
 def _filtered(catalog: Catalog, filters: Filters) -> tuple[list[Offer], list[HostedOffer]]:
     rented, hosted = list(catalog.offers), list(catalog.hosted)
     if filters.chip:
@@ -121,9 +135,20 @@ def _filtered(catalog: Catalog, filters: Filters) -> tuple[list[Offer], list[Hos
     return rented, hosted
 
 
+# How people call a provider that the tables know by a shorter name: a hint only, since some sell other things too.
+_SPOKEN = {
+    "aws": ("amazon", "amazonwebservices", "bedrock"), "gcp": ("google", "googlecloud", "vertex", "vertexai"),
+    "azure": ("microsoft", "foundry"), "oci": ("oracle", "oraclecloud"), "zai": ("zhipu", "z.ai"),
+    "ovhcloud": ("ovh",), "wandb": ("weightsandbiases",), "xai": ("grok",),
+}  # fmt: skip
+
+
 def _known(kind: str, wanted: str, names: Iterable[str]) -> str:
     by_name = {squeezed(n): n for n in names}
     if squeezed(wanted) not in by_name:
+        spoken = [name for name, calls in _SPOKEN.items() if squeezed(wanted) in calls and name in by_name]
+        if kind == "provider" and spoken:
+            raise CatalogError(f"unknown {kind}", value=wanted, hint=f"did you mean {spoken[0]}?")
         raise CatalogError(f"unknown {kind}", value=wanted, hint=did_you_mean(wanted, by_name.values()))
     return by_name[squeezed(wanted)]
 

@@ -21,11 +21,13 @@ def breakeven(
     """Say from how much traffic own chips are cheaper than tokens, by workload and day shape, with the band."""
     from polyfleet import api
     from polyfleet.cli.terminal import console, progress
+    from polyfleet.files import check_writable, write_whole
 
+    if html:
+        check_writable(html)
     with progress("own chips or tokens") as tell:
         curves = api.breakeven(spec, progress=tell)
     if html:
-        from polyfleet.files import write_whole
         from polyfleet.page.breakeven_page import breakeven_page
 
         write_whole(html, breakeven_page(curves, spec.name))

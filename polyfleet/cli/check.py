@@ -22,7 +22,10 @@ def check(spec: Annotated[Path, typer.Argument(help="The spec, a YAML or JSON fi
     shown = table(f"{spec}: sound", ["workload", "model", ">requests/s", ">windows", ">buckets", "promise"])
     for name, workload in inputs.spec.workloads.items():
         shown.add_row(name, workload.model, *_load(inputs.demands.get(name)), _promise(workload))
-    console().print(shown)
+    out = console()
+    out.print(shown)
+    for note in inputs.notes:
+        out.print(f"note: {note}")
 
 
 def _load(demand: Demand | None) -> list[str]:

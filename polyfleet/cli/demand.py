@@ -25,12 +25,14 @@ def demand(
 ) -> None:
     """Show what is in a trace: rates, lengths, size buckets, burstiness, prefix sharing."""
     from polyfleet.cli.terminal import console, progress
+    from polyfleet.files import check_writable, write_whole
     from polyfleet.traffic import describe
 
+    if html:
+        check_writable(html)
     with progress(f"reading {trace}"):
         summary = describe(trace, buckets=buckets, windows=windows)
     if html:
-        from polyfleet.files import write_whole
         from polyfleet.page.demand_page import demand_page
 
         write_whole(html, demand_page(summary))

@@ -10,6 +10,7 @@ import typer
 
 from polyfleet import __version__
 from polyfleet.cli import breakeven, calibrate, catalog, check, compare, demand, init, plan, schema, speed, why
+from polyfleet.cli.usage import UsageError, told
 from polyfleet.errors import PolyfleetError
 
 app = typer.Typer(
@@ -53,9 +54,15 @@ def _options(
 
 
 def main() -> None:
-    """Entry point. Exit code 2 where the input is wrong or no plan can be, 1 where polyfleet failed, 130 on Ctrl-C."""
+    """Entry point. Exit code 2 where the command line or the input is wrong or no plan can be, 1 where polyfleet
+    failed, 130 on Ctrl-C."""
     try:
-        app()
+        code = app(prog_name="polyfleet", standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except UsageError as error:
+        if error.format_message():  # empty where no command was given: the help has been printed
+            print(f"error: {told(error, sys.argv[1:])}", file=sys.stderr)
+        sys.exit(2)
     except PolyfleetError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
+from rich.text import Text
+
 from polyfleet.cli.terminal import table
 from polyfleet.terms.plan import Line, Plan
-from polyfleet.terms.show import count, figure, traffic, usd, who_serves
+from polyfleet.terms.show import count, figure, speed_costs, traffic, usd, who_serves
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,7 +21,9 @@ _MOST_LIMITS = 12
 
 def print_plan(out: Console, plan: Plan, title: str) -> None:
     """Cost and proof, the fleet, the rentals with their prices' age, the limits that bind, the warnings."""
-    out.print(f"[bold]{title}: {usd(plan.usd_per_month)} a month[/bold], {_proof(plan)}")
+    out.print(Text.assemble((f"{title}: {usd(plan.usd_per_month)} a month", "bold"), f", {_proof(plan)}"))
+    if any(line.kind == "own" for line in plan.lines):
+        out.print(f"cost if speeds are at their P10 / P90: {speed_costs(plan)} (the same lines)")
     out.print(_fleet(plan))
     if plan.rentals:
         out.print(_rentals(plan, datetime.now(UTC).date()))
@@ -29,7 +33,7 @@ def print_plan(out: Console, plan: Plan, title: str) -> None:
     if binding:
         out.print(_limits(plan))
     for warning in plan.warnings:
-        out.print(f"[yellow]note:[/yellow] {warning}", markup=True)
+        out.print(Text.assemble(("note:", "yellow"), f" {warning}"))
 
 
 def _proof(plan: Plan) -> str:

@@ -55,10 +55,11 @@ def speed(
 def _predict_table(rows: Path, output: Path | None) -> None:
     from polyfleet import api
     from polyfleet.cli.terminal import progress
-    from polyfleet.files import write_whole
+    from polyfleet.files import check_writable, write_whole
 
     if output is None:
         raise InputError("--rows needs -o FILE: where the predictions go")
+    check_writable(output)
     with progress(f"predicting {rows}"):
         table = api.predict_table(rows)
     write_whole(output, table.text)
@@ -67,16 +68,21 @@ def _predict_table(rows: Path, output: Path | None) -> None:
 
 def _slo(ttft: str | None, tpot: str | None) -> Slo | None:
     from polyfleet.terms.slo import Slo
-    from polyfleet.terms.units import parse_latency
 
     if ttft is None and tpot is None:
         return None
-    try:
-        ttft_ms, ttft_percentile = parse_latency(ttft) if ttft else (None, 95.0)
-        tpot_ms, tpot_percentile = parse_latency(tpot) if tpot else (None, 95.0)
-    except ValueError as error:
-        raise InputError(str(error)) from None
+    ttft_ms, ttft_percentile = _latency("--slo-ttft", ttft) if ttft is not None else (None, 95.0)
+    tpot_ms, tpot_percentile = _latency("--slo-tpot", tpot) if tpot is not None else (None, 95.0)
     return Slo(ttft_ms, ttft_percentile, tpot_ms, tpot_percentile)
+
+
+def _latency(option: str, text: str) -> tuple[float, float]:
+    from polyfleet.terms.units import parse_latency
+
+    try:
+        return parse_latency(text)
+    except ValueError as error:
+        raise InputError(f"{option}: {error}") from None
 
 
 def _table(title: str, found: list[BuildSpeed]) -> NotedTable:

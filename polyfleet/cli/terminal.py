@@ -32,8 +32,9 @@ class NotedTable(Table):
 
 def console() -> Console:
     """Standard output. A pipe gets the full width; a narrower terminal its own."""
-    shown = Console(highlight=False)
-    return Console(highlight=False, width=min(shown.width, WIDTH) if shown.is_terminal else WIDTH)
+    shown = Console()
+    width = min(shown.width, WIDTH) if shown.is_terminal else WIDTH
+    return Console(highlight=False, markup=False, emoji=False, width=width)  # names are the user's: never markup
 
 
 def table(title: str, columns: Sequence[str], *, note: str | None = None) -> NotedTable:

@@ -105,49 +105,36 @@ _LEGEND_ABOVE = {
 
 
 def _over_windows(plan: Plan, rows: list[CapacityRow]) -> Figure:
-    names = [w.name for w in plan.windows]
     by_scenario: dict[str, list[CapacityRow]] = defaultdict(list)
     for row in sorted(rows, key=lambda r: r.window):
         by_scenario[row.scenario].append(row)
     base = next(iter(by_scenario))
     losses = sorted((s for s in by_scenario if s != base), key=lambda s: min(_room(r) for r in by_scenario[s]))
-
-    def curve(name: str, values: list[float], colour: str, **more: Any) -> dict[str, Any]:
-        look = {"shape": "hvh", "width": 2, "color": colour, **more}
-        return {
-            "type": "scatter",
-            "mode": "lines",
-            "name": name,
-            "x": list(range(len(names))),
-            "y": values,
-            "text": names,
-            "hovertemplate": "%{text}: %{y:.3g}/s<extra>" + name + "</extra>",
-            "line": look,
-        }
-
     drawn = [
-        curve("demand", [r.demand_per_s for r in by_scenario[base]], PALETTE[9], dash="dot"),
-        curve("with headroom", [r.staffed_per_s for r in by_scenario[base]], PALETTE[4]),
-        curve("capacity", [r.capacity_per_s + r.hosted_per_s for r in by_scenario[base]], PALETTE[0]),
+        _curve(plan, "demand", [r.demand_per_s for r in by_scenario[base]], PALETTE[9], dash="dot"),
+        _curve(plan, "with headroom", [r.staffed_per_s for r in by_scenario[base]], PALETTE[4]),
+        _curve(plan, "capacity", [_stands(r) for r in by_scenario[base]], PALETTE[0]),
     ]
     drawn += [
-        curve(
-            scenario,
-            [r.capacity_per_s + r.hosted_per_s for r in by_scenario[scenario]],
-            PALETTE[1 + i % 3],
-            dash="dash",
-        )
-        for i, scenario in enumerate(losses[:_MOST_LOSSES])
+        _curve(plan, name, [_stands(r) for r in by_scenario[name]], PALETTE[1 + i % 3], dash="dash")
+        for i, name in enumerate(losses[:_MOST_LOSSES])
     ]
-    return (
-        drawn,
-        {
-            "xaxis": axis("windows in order (hover for the hours)", nticks=8),
-            "yaxis": axis("requests/s", rangemode="tozero"),
-            **_LEGEND_ABOVE,
-        },
-        400,
-    )
+    across = axis("windows in order (hover for the hours)", nticks=8)
+    return drawn, {"xaxis": across, "yaxis": axis("requests/s", rangemode="tozero"), **_LEGEND_ABOVE}, 400
+
+
+def _curve(plan: Plan, name: str, values: list[float], colour: str, **look: Any) -> dict[str, Any]:
+    """A step curve over the windows."""
+    windows = [w.name for w in plan.windows]
+    return {
+        "type": "scatter", "mode": "lines", "name": name, "x": list(range(len(windows))), "y": values, "text": windows,
+        "hovertemplate": "%{text}: %{y:.3g}/s<extra>" + name + "</extra>",
+        "line": {"shape": "hvh", "width": 2, "color": colour, **look},
+    }  # fmt: skip
+
+
+def _stands(row: CapacityRow) -> float:
+    return row.capacity_per_s + row.hosted_per_s
 
 
 def _over_scenarios(rows: list[CapacityRow]) -> Figure:
@@ -168,7 +155,7 @@ def _over_scenarios(rows: list[CapacityRow]) -> Figure:
 
 
 def _room(row: CapacityRow) -> float:
-    return row.capacity_per_s + row.hosted_per_s - row.staffed_per_s
+    return _stands(row) - row.staffed_per_s
 
 
 def _who(plan: Plan, line: int) -> str:

@@ -7,7 +7,7 @@ from datetime import date
 from polyfleet.page.document import Page
 from polyfleet.page.plan_figures import bucket_figure, capacity_figure, cost_figure, speed_figure
 from polyfleet.terms.plan import Line, Plan
-from polyfleet.terms.show import count, price_age, traffic, usd, who_serves
+from polyfleet.terms.show import count, price_age, speed_costs, traffic, usd, who_serves
 
 
 def plan_page(plan: Plan, title: str, today: date) -> str:
@@ -35,12 +35,19 @@ def _facts(plan: Plan) -> list[tuple[str, str]]:
     )
     return [
         (usd(plan.usd_per_month), "a month"),
+        *_at_other_speeds(plan),
         (f"{plan.gap:.2%}", f"proven gap ({plan.status})"),
         (f"{chips:,}", "chips at the peak"),
         (str(len({line.provider for line in plan.lines})), "providers"),
         (str(len({line.chip_vendor for line in plan.lines})), "chip vendors"),
         (str(len(plan.losses)), "losses survived"),
     ]
+
+
+def _at_other_speeds(plan: Plan) -> list[tuple[str, str]]:
+    if not any(line.kind == "own" for line in plan.lines):
+        return []
+    return [(speed_costs(plan), "a month at the P10 / P90 of speed")]
 
 
 def _fleet(page: Page, plan: Plan) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,6 +14,7 @@ from polyfleet.catalog.store import Catalog
 from polyfleet.plan.problem import Box, Floats, Option, Step, Supplier, packed_chips
 from polyfleet.speed import SpeedModel
 from polyfleet.terms.build import Build
+from polyfleet.terms.chip import Chip
 from polyfleet.terms.demand import Bucket
 from polyfleet.terms.evidence import Band, Evidence
 from polyfleet.terms.model import Model
@@ -26,24 +28,28 @@ FindModel = Callable[[str], Model]
 
 @dataclass(slots=True)
 class Reach:
-    """What one workload's builds can do: a speed per bucket, under the promise and under the loosened one."""
+    """What one workload's builds can do: a speed per bucket, under the promise and under the loosened one. A build that
+    spans chips is another one on every link that joins them (`link_gb_s`, 0 = the chip's own)."""
 
     model: Model
     buckets: Sequence[Bucket]
     slo: Slo
     lost_slo: Slo
-    speeds: dict[Build, tuple[tuple[Speed, ...], tuple[Speed, ...]]] = field(default_factory=dict)
+    speeds: dict[tuple[Build, float], tuple[tuple[Speed, ...], tuple[Speed, ...]]] = field(default_factory=dict)
 
-    def of(self, speed: SpeedModel, catalog: Catalog, build: Build) -> tuple[tuple[Speed, ...], tuple[Speed, ...]]:
-        """Speeds of a build, worked out once."""
-        if build not in self.speeds:
-            chip = catalog.chips[build.chip]
+    def of(
+        self, speed: SpeedModel, chip: Chip, build: Build, link_gb_s: float = 0.0
+    ) -> tuple[tuple[Speed, ...], tuple[Speed, ...]]:
+        """Speeds of a build on chips joined by such a link, worked out once."""
+        key = (build, link_gb_s if build.chips > 1 else 0.0)
+        if key not in self.speeds:
+            chip = _joined_by(chip, key[1])
             base = self._within_context(speed.capacity(self.model, chip, build, self.buckets, self.slo))
             lost = base
             if self.lost_slo != self.slo:
                 lost = self._within_context(speed.capacity(self.model, chip, build, self.buckets, self.lost_slo))
-            self.speeds[build] = (base, lost)
-        return self.speeds[build]
+            self.speeds[key] = (base, lost)
+        return self.speeds[key]
 
     def too_long(self, b: int) -> bool:
         """Whether requests of bucket b are longer than the model's context."""
@@ -54,19 +60,36 @@ class Reach:
         return tuple(_NEVER if self.too_long(b) else s for b, s in enumerate(speeds))
 
 
+def _joined_by(chip: Chip, link_gb_s: float) -> Chip:
+    """The chip as a box joins it; a link slower than the chip's own is the box's PCIe, without the bridge."""
+    if not link_gb_s:
+        return chip
+    name = "PCIe" if link_gb_s < chip.link_gb_s else chip.link_name
+    return dataclasses.replace(chip, link_gb_s=link_gb_s, link_name=name)
+
+
+def _odd_link(offer: Offer, chips: Mapping[str, Chip]) -> float:
+    """GB/s of the link that joins an offer's chips; 0 where it is the chip's own, or joins nothing."""
+    chip = chips.get(offer.chip)
+    own = chip is None or offer.chips == 1 or offer.link_gb_s == chip.link_gb_s
+    return 0.0 if own else offer.link_gb_s
+
+
 _NEVER = Speed(Band(0.0, 0.0, 0.0), 0.0, 0.0, 0.0, Evidence.PHYSICS, "longer than the model's context")
 
 
 def rentable(catalog: Catalog, policy: Policy) -> tuple[Box, ...]:
-    """Boxes of the offers that the policy allows. Regions are kept apart only where a limit looks at them."""
+    """Boxes of the offers that the policy allows. Regions are kept apart only where a limit looks at them, boxes that
+    join their chips by different links always."""
     by_region = policy.max_share.region is not None or (policy.survive is not None and "region" in policy.survive.lose)
-    groups: dict[tuple[Supplier, str, int, Purchase], list[Offer]] = {}
+    groups: dict[tuple[Supplier, str, int, Purchase, float], list[Offer]] = {}
     known = {o.region for o in catalog.offers}
     for offer in catalog.offers:
         if _is_allowed(offer, policy, known):
             supplier = Supplier(offer.provider, offer.chip_vendor, offer.region if by_region else "")
-            groups.setdefault((supplier, offer.chip, offer.chips, offer.purchase), []).append(offer)
-    return tuple(Box(*key, _steps(offers)) for key, offers in sorted(groups.items()))
+            link = _odd_link(offer, catalog.chips)
+            groups.setdefault((supplier, offer.chip, offer.chips, offer.purchase, link), []).append(offer)
+    return tuple(Box(*key[:4], _steps(offers)) for key, offers in sorted(groups.items()))
 
 
 def _is_allowed(offer: Offer, policy: Policy, known: set[str]) -> bool:
@@ -111,12 +134,14 @@ def own_options(
         c: builds_for(reach.model, catalog.chips[c], precisions, n) for c, n in largest.items() if c in catalog.chips
     }
     spot = not policy.spot.within or name in policy.spot.within
+    links = {offer.id: _odd_link(offer, catalog.chips) for offer in catalog.offers}
     found = []
     for b, box in enumerate(boxes):
         if box.purchase is Purchase.SPOT and not spot:
             continue
         for build in builds.get(box.chip, ()):
-            option = _option(w, b, box, build, reach.of(speed, catalog, build), policy)
+            speeds = reach.of(speed, catalog.chips[box.chip], build, links[box.steps[0].offer_id])
+            option = _option(w, b, box, build, speeds, policy)
             if option is not None:
                 found.append(option)
     return found
@@ -130,9 +155,9 @@ def _option(
     capacity = _figures(base, policy)
     if not packed or not (capacity > 0).any():
         return None
-    sure = [s for s in base if s.requests_per_s.p50 > 0]
-    middle = sum(s.requests_per_s.p50 for s in sure)
-    band = (sum(s.requests_per_s.p10 for s in sure) / middle, sum(s.requests_per_s.p90 for s in sure) / middle)
+    sure = [s.requests_per_s for s in base if getattr(s.requests_per_s, policy.speed) > 0]
+    planned = sum(float(getattr(rate, policy.speed)) for rate in sure)
+    band = (sum(rate.p10 for rate in sure) / planned, sum(rate.p90 for rate in sure) / planned)
     return Option(w, b, build, packed, capacity, np.maximum(_figures(lost, policy), capacity), band, base[0].evidence)
 
 
@@ -155,7 +180,7 @@ def seconds_in_flight(reach: Reach) -> Floats:
 def nearest_promise(reach: Reach, b: int) -> str:
     """The build that comes nearest to serving bucket b, and what it would keep."""
     best: tuple[float, str] | None = None
-    for build, (base, _) in sorted(reach.speeds.items()):
+    for (build, _), (base, _) in sorted(reach.speeds.items()):
         s = base[b]
         if s.ttft_ms <= 0 and s.tpot_ms <= 0:
             continue  # does not fit in memory

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -12,8 +12,9 @@ from polyfleet.plan.document_lines import build_text
 from polyfleet.plan.make import Outcome, solve
 from polyfleet.plan.problem import Hosted, Option, Problem
 from polyfleet.plan.problem_file import from_file
-from polyfleet.plan.restrict import busiest_hour, lifting, unserved, without_host, without_option, without_quota
+from polyfleet.plan.restrict import lifting, unserved, without_host, without_option, without_quota
 from polyfleet.plan.search import Progress
+from polyfleet.plan.why_scope import solved_again
 from polyfleet.terms.plan import Line, Plan
 
 
@@ -65,43 +66,45 @@ class Reasons(_Part):
 def why(plan: Plan, *, gap: float = 0.003, most_lines: int = 12, progress: Progress | None = None) -> Reasons:
     """The reasons behind a plan, from its file alone. The costliest `most_lines` lines are re-solved.
 
-    A plan of many windows is re-solved on its busiest one, taken for the whole month: `scope` says so.
+    A plan of many windows that is large is re-solved on its busiest one, taken for the whole month: `scope` says so
+    (see `why_scope`).
     """
-    problem = from_file(plan.problem)
-    scope = "the whole month"
-    if problem.hours.size > 1:
-        problem, scope = busiest_hour(problem), f"the busiest window ({_busiest(plan)}), taken for the whole month"
+    whole = from_file(plan.problem)
+    problem, scope = solved_again(whole)
+    if progress is not None:
+        progress("solving the plan again")
     base = solve(problem, gap=gap)
     assert base.fleet is not None  # the plan itself is one
-    teller = _Teller(plan, problem, base, gap, progress)
+    teller = _Teller(plan, problem, base, gap, progress, most_lines)
     return Reasons(
-        lines=teller.lines(most_lines),
+        lines=teller.lines(),
         limits=teller.limits(),
-        buckets=_buckets(plan, from_file(plan.problem)),
+        buckets=_buckets(plan, whole),
         accuracy_usd=max(base.usd - base.bound, 0.0) + base.usd * gap,
         scope=scope,
     )
 
 
-def _busiest(plan: Plan) -> str:
-    return busiest_hour(from_file(plan.problem)).windows[0]
-
-
 class _Teller:
     """Re-solves, one change at a time."""
 
-    def __init__(self, plan: Plan, problem: Problem, base: Outcome, gap: float, progress: Progress | None) -> None:
+    def __init__(
+        self, plan: Plan, problem: Problem, base: Outcome, gap: float, progress: Progress | None, most_lines: int
+    ) -> None:
         self.plan, self.problem, self.base, self.gap, self.progress = plan, problem, base, gap, progress
         self.names = [n.name for n in problem.needs]
+        used = sorted((x for x in plan.lines if x.usd_per_month > 0), key=lambda x: -x.usd_per_month)
+        self.tried, self.left_out = used[:most_lines], used[most_lines:]
+        self.changes = list(self._changes())
+        self.done = 0
 
-    def lines(self, most: int) -> tuple[LineReason, ...]:
+    def lines(self) -> tuple[LineReason, ...]:
         rows = []
-        used = sorted((x for x in self.plan.lines if x.usd_per_month > 0), key=lambda x: -x.usd_per_month)
-        for line in used[:most]:
+        for line in self.tried:
             self._tell(f"without line {line.id} ({line.provider} {line.chip or 'hosted'})")
             rows.append(self._line(line))
         rows += [
-            LineReason(line=x.id, runner_up="", usd_more_per_month=None, method="not re-solved") for x in used[most:]
+            LineReason(line=x.id, runner_up="", usd_more_per_month=None, method="not re-solved") for x in self.left_out
         ]
         return tuple(sorted(rows, key=lambda r: r.line))
 
@@ -140,23 +143,21 @@ class _Teller:
         return best if best and gains[best] > 0 else "the lines that stay"
 
     def limits(self) -> tuple[LimitReason, ...]:
-        rows = []
+        return tuple(self._lifted(name, changed) for name, changed in self.changes)
+
+    def _changes(self) -> Iterator[tuple[str, Problem]]:
+        """The problem without each limit that binds, and without each kind of cap and of loss."""
+        limits = self.problem.limits
         for row in self.plan.limits:
             if row.kind.startswith("share of") and row.binding:
-                cap = next(c for c in self.problem.limits.caps if c.name == row.name)
-                same = (cap.kind, cap.supplier)
-                rows.append(self._lifted(row.name, lifting(self.problem, _one(*same), _no)))
+                cap = next(c for c in limits.caps if c.name == row.name)
+                yield row.name, lifting(self.problem, _one(cap.kind, cap.supplier), _no)
             elif row.kind == "quota" and row.binding:
-                rows.append(self._lifted(row.name, without_quota(self.problem, row.name)))
-        rows += [
-            self._lifted(f"all shares of {kind}", lifting(self.problem, _all_of(kind), _no))
-            for kind in dict.fromkeys(c.kind for c in self.problem.limits.caps)
-        ]
-        rows += [
-            self._lifted(f"survive {lost}", lifting(self.problem, _no, _all_of(lost)))
-            for lost in dict.fromkeys(s.kind for s in self.problem.limits.losses)
-        ]
-        return tuple(rows)
+                yield row.name, without_quota(self.problem, row.name)
+        for kind in dict.fromkeys(c.kind for c in limits.caps):
+            yield f"all shares of {kind}", lifting(self.problem, _all_of(kind), _no)
+        for lost in dict.fromkeys(s.kind for s in limits.losses):
+            yield f"survive {lost}", lifting(self.problem, _no, _all_of(lost))
 
     def _lifted(self, name: str, changed: Problem) -> LimitReason:
         self._tell(f"without {name}")
@@ -164,8 +165,9 @@ class _Teller:
         return LimitReason(name=name, usd_per_month=max(self.base.usd - then.usd, 0.0), method="re-solved without it")
 
     def _tell(self, text: str) -> None:
+        self.done += 1
         if self.progress is not None:
-            self.progress(text)
+            self.progress(f"{self.done} of {len(self.tried) + len(self.changes)}: {text}")
 
 
 def _one(kind: str, supplier: str) -> Callable[[str, str], bool]:

@@ -1,8 +1,8 @@
 """Fitting the constants to measured rows: few shared ones, shrunken offsets, harness differences taken out.
 
 Everything is in natural logarithms. A constant is `all` plus offsets by scope; an offset is held towards 0 by a prior
-(ridge), the harder the narrower its scope. Rows are weighted so that a chip x model x harness cell counts by the square
-root of its rows: rows of one big sweep do not bend every other chip.
+(ridge), the harder the narrower its scope. Rows are weighted so that a chip x model x harness cell of n rows counts as
+about n^0.3: rows of one big sweep do not bend every other chip.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ SHARED = (
     Free("link_latency_s", "all", 5e-6, 0.7),
     Free("sharpness", "all", 3.0, 0.4),
     Free("expert_imbalance", "all", 0.5, 0.5),
+    Free("expert_skew", "all", 0.7, 0.7),
     # What a request waits for depends on how its TTFT is taken: medians of traffic that has settled, means that hold
     # the first burst, means of runs in which all requests stay in step.
     Free("first_token_s", "crowd=median", 0.025, 0.4),

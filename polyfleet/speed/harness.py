@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from polyfleet.errors import RowsError
+from polyfleet.files import read_text
 from polyfleet.speed.rows import NEEDED, Row
 
 _KNOWN = "vllm bench serve, guidellm (benchmarks.json) or AIPerf (profile_export_aiperf.json)"
@@ -25,12 +26,9 @@ def read_harness_json(path: Path, defaults: Mapping[str, str]) -> list[Row]:
 
     Raises RowsError where the file cannot be read, is of no known form, or still lacks the chip.
     """
-    try:
-        if path.stat().st_size > _LARGEST_BYTES:
-            raise RowsError("larger than 512 MiB", file=str(path), hint="leave the per-request records out")
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RowsError(f"cannot be read: {error}", file=str(path)) from error
+    if path.is_file() and path.stat().st_size > _LARGEST_BYTES:
+        raise RowsError("larger than 512 MiB", file=str(path), hint="leave the per-request records out")
+    text = read_text(path, RowsError)
     rows = [
         Row(line, _checked(dict.fromkeys(NEEDED, "") | dict(defaults) | cells, path, line))
         for line, document in _documents(text, path)

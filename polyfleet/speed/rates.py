@@ -17,7 +17,8 @@ class Rates:
     `sequence_s` scheduling and sampling of one sequence, `link_latency_s` one all-reduce of a small message,
     `first_token_s` what a request pays once (HTTP, tokeniser, scheduling).
     `sharpness`: exponent of the soft maximum of memory and compute time. `expert_imbalance`: weight of the uneven
-    load of expert-parallel ranks. `chunk_share`: share of a prefill's time by which it delays running sequences.
+    load of expert-parallel ranks. `expert_skew`: how uneven the experts' popularity is, as the square of its
+    coefficient of variation (> 0). `chunk_share`: share of a prefill's time by which it delays running sequences.
     `prefill_share`: prefills' worth of waiting before the own one ends. `step_share`: steps waited for.
     `burst_share`: share of the running requests' prefills that a request finds before it.
     """
@@ -39,6 +40,7 @@ class Rates:
     first_token_s: Value
     sharpness: Value
     expert_imbalance: Value
+    expert_skew: Value
     chunk_share: Value
     prefill_share: Value
     step_share: Value

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from polyfleet.terms.build import Build
 from polyfleet.terms.chip import Chip
-from polyfleet.terms.footprint import part_formats
+from polyfleet.terms.footprint import PartFormats, part_formats
 from polyfleet.terms.model import Attention, Model
 from polyfleet.terms.precision import Precision
 
@@ -87,14 +87,7 @@ def shape_of(model: Model, chip: Chip, build: Build) -> Shape:
     formats = part_formats(model, build.precision)
     ranks = build.tp * build.dp
     parts = _Parts.of(model)
-    # Under attention-DP every rank holds all attention weights of its tensor-parallel group; the rest is spread.
-    attention_bytes = parts.attention * formats.attention.bytes_per_value / build.tp
-    body_bytes = (parts.dense * formats.dense.bytes_per_value + parts.other * formats.rest.bytes_per_value) / ranks
-    head_bytes = parts.head * formats.head.bytes_per_value / build.tp
-    expert_bytes = parts.routed * formats.experts.bytes_per_value / ranks
-    embedding_bytes = parts.embedding * formats.rest.bytes_per_value / build.tp
-    flops = ((parts.attention, formats.attention), (parts.dense, formats.dense), (parts.head, formats.head))
-    dense_peak = sum(2 * count / _rate(chip, precision) for count, precision in flops) / ranks
+    held = _Held.of(parts, formats, build)
     cache = _Cache.of(model, build, chip)
     return Shape(
         tp=build.tp,
@@ -103,12 +96,12 @@ def shape_of(model: Model, chip: Chip, build: Build) -> Shape:
         ep=build.ep,
         layers=model.layers,
         moe_layers=sum(g.count for g in model.groups if g.ffn.experts),
-        dense_bytes=attention_bytes + body_bytes + head_bytes,
-        expert_bytes=expert_bytes,
+        dense_bytes=held.dense,
+        expert_bytes=held.experts,
         experts=parts.experts,
         experts_per_token=parts.experts_per_token,
         experts_unshared=float(chip.vendor == "aws"),
-        dense_peak_s=dense_peak,
+        dense_peak_s=_dense_peak_s(parts, formats, chip) / ranks,
         expert_peak_s=2 * parts.routed_active / _rate(chip, formats.experts) / ranks,
         kv_full_bytes=cache.full,
         kv_capped_bytes=cache.capped,
@@ -123,7 +116,7 @@ def shape_of(model: Model, chip: Chip, build: Build) -> Shape:
         held_span=cache.held_span,
         held_state_bytes=cache.held_state / build.pp,
         message_bytes=model.hidden_size * _ACTIVATION_BYTES,
-        weight_bytes=(attention_bytes + body_bytes + head_bytes + expert_bytes + embedding_bytes) / build.pp,
+        weight_bytes=(held.dense + held.experts + held.embedding) / build.pp,
         budget_bytes=chip.memory_gib * _GIB,
         bandwidth_bytes_s=chip.bandwidth_gb_s * 1e9,
         link_bytes_s=link_gb_s(chip, build) * 1e9,
@@ -138,6 +131,12 @@ def leaves_domain(chip: Chip, build: Build) -> bool:
 def link_gb_s(chip: Chip, build: Build) -> float:
     """Rate of the slowest link a replica uses, per direction and chip."""
     return min(chip.link_gb_s, _PCIE_GB_S) if leaves_domain(chip, build) else chip.link_gb_s
+
+
+def _dense_peak_s(parts: _Parts, formats: PartFormats, chip: Chip) -> float:
+    """Compute of one token in what every token passes, on one chip at its peak; two FLOPs a parameter."""
+    passed = ((parts.attention, formats.attention), (parts.dense, formats.dense), (parts.head, formats.head))
+    return sum(2 * count / _rate(chip, precision) for count, precision in passed)
 
 
 def _rate(chip: Chip, precision: Precision) -> float:
@@ -174,6 +173,25 @@ class _Parts:
             head=model.head_params or model.embedding_params,
             embedding=model.embedding_params if model.head_params else 0.0,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """Weight bytes on one chip of a pipeline stage's whole layers: those every token reads, experts, embedding."""
+
+    dense: float
+    experts: float
+    embedding: float
+
+    @classmethod
+    def of(cls, parts: _Parts, formats: PartFormats, build: Build) -> _Held:
+        ranks = build.tp * build.dp
+        # Under attention-DP every rank holds all attention weights of its tensor-parallel group; the rest is spread.
+        attention = parts.attention * formats.attention.bytes_per_value / build.tp
+        body = (parts.dense * formats.dense.bytes_per_value + parts.other * formats.rest.bytes_per_value) / ranks
+        head = parts.head * formats.head.bytes_per_value / build.tp
+        experts = parts.routed * formats.experts.bytes_per_value / ranks
+        return cls(attention + body + head, experts, parts.embedding * formats.rest.bytes_per_value / build.tp)
 
 
 def _weighted(values: Sequence[tuple[float, float]], empty: float) -> float:

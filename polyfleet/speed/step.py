@@ -21,7 +21,7 @@ def prefill_s(shape: Shape, rates: Rates, tokens: Value, prompt: Value, cached: 
     """Latency of prefilling `tokens` prompt tokens that belong to prompts of `prompt` tokens, `cached` of which are
     already in the cache; no less than its launches take."""
     work = prefill_work_s(shape, rates, tokens, prompt, cached)
-    weights = touched_bytes(shape, tokens) / (shape.bandwidth_bytes_s * rates.memory_eff)
+    weights = touched_bytes(shape, rates, tokens) / (shape.bandwidth_bytes_s * rates.memory_eff)
     alone = soft_max(work, weights, rates.sharpness) + exchange_s(shape, rates, 0.0) + _fixed_s(shape, rates, 1.0)
     return np.asarray(np.maximum(alone, mixed_launch_s(shape, rates)))
 
@@ -52,13 +52,21 @@ def soft_max(a: Value, b: Value, sharpness: Value) -> Floats:
     return np.asarray(high * (1.0 + (low / high) ** sharpness) ** (1.0 / sharpness))
 
 
-def touched_bytes(shape: Shape, tokens: Value) -> Floats:
-    """Weight bytes that a pass over `tokens` tokens reads: the experts touched are E(1 - (1 - k/E)^B)."""
-    return np.asarray(shape.dense_bytes + shape.expert_bytes * _share_touched(shape, tokens))
+def touched_bytes(shape: Shape, rates: Rates, tokens: Value) -> Floats:
+    """Weight bytes that a pass over `tokens` tokens reads: of the experts, those that the tokens touch."""
+    return np.asarray(shape.dense_bytes + shape.expert_bytes * share_touched(shape, rates, tokens))
 
 
-def _share_touched(shape: Shape, tokens: Value) -> Floats:
-    missed = (1.0 - np.minimum(shape.experts_per_token / np.asarray(shape.experts), 1.0)) ** tokens
+def share_touched(shape: Shape, rates: Rates, tokens: Value) -> Floats:
+    """Share of the experts that a pass over `tokens` tokens reads.
+
+    An even router leaves (1 - k/E)^B of them out. Where popularity varies by gamma with the square of its coefficient
+    of variation v, the tokens after the first leave out (1 - v (B - 1) ln(1 - k/E))^(-1/v): the zero class of a
+    negative binomial. A token alone reads k experts, whatever v is.
+    """
+    even = np.minimum(shape.experts_per_token / np.asarray(shape.experts), 1.0 - 1e-12)
+    others = -np.log1p(-even) * np.maximum(np.asarray(tokens, dtype=np.float64) - 1.0, 0.0)
+    missed = (1.0 - even) * (1.0 + rates.expert_skew * others) ** (-1.0 / np.asarray(rates.expert_skew))
     return np.asarray(1.0 - missed)
 
 
@@ -74,7 +82,7 @@ def expert_imbalance(shape: Shape, rates: Rates, tokens: Value) -> Floats:
 def _weights_s(shape: Shape, rates: Rates, tokens: Value, compute_eff: Value) -> Floats:
     imbalance = expert_imbalance(shape, rates, tokens)
     apart = tokens * shape.experts_per_token / np.asarray(shape.experts)
-    share = np.where(shape.experts_unshared, apart, np.minimum(_share_touched(shape, tokens) * imbalance, 1.0))
+    share = np.where(shape.experts_unshared, apart, np.minimum(share_touched(shape, rates, tokens) * imbalance, 1.0))
     experts = shape.expert_bytes * share / rates.expert_memory_eff
     memory = (shape.dense_bytes + experts) / (shape.bandwidth_bytes_s * rates.memory_eff)
     compute = tokens * (shape.dense_peak_s + shape.expert_peak_s * imbalance / rates.expert_compute_eff) / compute_eff

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from polyfleet.speed.point import Point
 
-EXACT_HALF_ROWS = 0.1  # rows at which an exact build's own offset counts half: one row counts ten elevenths
+EXACT_HALF_ROWS = 0.25  # rows at which an exact build's own offset counts half: one row counts four fifths
 _CHIP_ENGINE_SHARE = 0.5  # of the offset of other models on the same chip and engine
 _FAMILY_SHARE = 0.25  # of the offset of anything else on the chip's family
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date
 
-from polyfleet.terms.plan import Line
+from polyfleet.terms.plan import Line, Plan
 
 
 def usd(amount: float) -> str:
@@ -42,6 +42,12 @@ def who_serves(line: Line) -> str:
 def traffic(line: Line) -> str:
     """The share of its workload's traffic that a line serves; `standby` where it only stands by for losses."""
     return "standby" if line.traffic_share < 5e-4 else f"{line.traffic_share:.0%}"
+
+
+def speed_costs(plan: Plan) -> str:
+    """What the plan's lines would cost at the P10 and at the P90 of their speeds: `$1,500 / $900`."""
+    ends = (plan.usd_per_month_speed_p10, plan.usd_per_month_speed_p90)
+    return " / ".join("promise not kept" if end is None else usd(end) for end in ends)
 
 
 def price_age(as_of: str, today: date) -> str:

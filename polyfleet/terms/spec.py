@@ -33,6 +33,9 @@ _COUNT = _written(units.parse_count, "a count", "4e9", "120k")
 _LATENCY = _written(units.parse_latency, "a latency and its percentile", "50ms p95", "1s p99")
 _LENGTHS = _written(parse_lengths, "token lengths", "210", "lognormal(1100, 2.1)", "uniform(10, 500)")
 
+MOST_PER_S = 1e6  # requests a second of a workload: beyond it the solver's numbers lose their digits
+_LONGEST_NAME = 60  # of a workload: names stand in tables
+
 Seconds = Annotated[float, *_SECONDS]
 PerSecond = Annotated[float, *_RATE]
 UsdPerMonth = Annotated[float, *_MONEY]
@@ -56,7 +59,7 @@ class Traffic(_Part):
 
     trace: str | None = Field(None, description="path of a trace file, relative to the spec")
     scale: Factor = Field(1.0, le=1e6, description="multiplies the trace's rate")
-    rate: PerSecond | None = Field(None, le=1e7, description="mean requests per second")
+    rate: PerSecond | None = Field(None, le=MOST_PER_S, description="mean requests per second")
     input: LengthsText | None = None
     output: LengthsText | None = None
     shape: Literal["flat", "daily", "weekday"] = "flat"
@@ -68,6 +71,8 @@ class Traffic(_Part):
             raise ValueError("give either `trace` or `rate`, one of them")
         if self.rate is not None and (self.input is None or self.output is None):
             raise ValueError("`rate` needs `input` and `output` lengths beside it")
+        if self.rate is not None and self.scale != 1:
+            raise ValueError("`scale` goes with `trace`; write the rate itself, or `growth`")
         if self.trace is not None and (self.input is not None or self.output is not None or self.shape != "flat"):
             raise ValueError("`input`, `output` and `shape` go with `rate`; a trace has its own")
         return self
@@ -200,6 +205,17 @@ class Spec(_Part):
     workloads: dict[str, Workload] = Field(min_length=1)
     policy: Policy = Policy()
     catalog: CatalogChoice = CatalogChoice()
+
+    @model_validator(mode="after")
+    def _names_readable(self) -> Self:
+        for name in self.workloads:
+            if not 0 < len(name) <= _LONGEST_NAME or not name.isprintable() or name != name.strip():
+                raise PydanticCustomError(
+                    "workload_name",
+                    "a workload's name is 1 to {most} printable characters, without spaces around them",
+                    {"most": _LONGEST_NAME, "at": ("workloads", name)},
+                )
+        return self
 
     @model_validator(mode="after")
     def _names_known(self) -> Self:

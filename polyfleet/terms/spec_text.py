@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -54,7 +55,7 @@ def _read_yaml(text: str, file: str | None) -> tuple[Any, dict[_Path, int]]:
     if len(text) > _MOST_BYTES:
         raise SpecError(f"the spec is larger than {_MOST_BYTES:,} characters", file=file)
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        node = yaml.compose(text, Loader=_Bounded)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
         raise SpecError(f"not readable as YAML: {error.problem}", file=file, line=line) from None
@@ -67,6 +68,24 @@ def _read_yaml(text: str, file: str | None) -> tuple[Any, dict[_Path, int]]:
     if not isinstance(data, dict):
         raise SpecError("a spec is a mapping with `workloads` and `policy`", file=file, line=1, value=data)
     return data, walker.lines
+
+
+class _Bounded(yaml.SafeLoader):
+    """Stops where a text nests deeper or holds more values than any spec: reading on takes seconds."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._depth = self._composed = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        self._depth += 1
+        self._composed += 1
+        if self._depth > _DEEPEST + 1 or self._composed > 2 * _MOST_NODES:
+            problem = f"nested more than {_DEEPEST} deep" if self._depth > _DEEPEST + 1 else "too many values"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=self.get_mark())
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
 
 class _Walker:
@@ -117,7 +136,7 @@ def _first_mistake(error: ValidationError, lines: Mapping[_Path, int], file: str
     if first["type"] == "missing":
         return SpecError(f"`{where}` is missing{others}", file=file, line=line, hint=_missing_hint(first["loc"]))
     value = first["input"] if isinstance(first["input"], str | int | float) else None
-    return SpecError(f"`{where}`: {_words(first)}{others}", file=file, line=line, value=value)
+    return SpecError(f"`{where}`: {_words(first)}{others}", file=file, line=line, value=value, hint=_near(first))
 
 
 def _place(mistake: ErrorDetails) -> Sequence[str | int]:
@@ -136,15 +155,31 @@ def _line(loc: Sequence[str | int], lines: Mapping[_Path, int]) -> int:
 def _words(mistake: ErrorDetails) -> str:
     """Pydantic's words without its prefixes, or plainer ones."""
     plain = _PLAIN.get(mistake["type"])
-    return plain or mistake["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    if plain:
+        return plain.format(**mistake.get("ctx", {}))
+    return mistake["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
 
 
 _PLAIN = {
     "model_type": "this is a mapping of keys to values",
     "dict_type": "this is a mapping of keys to values",
     "tuple_type": "this is a list",
+    "string_type": "this is a text",
     "too_short": "this must not be empty",
+    "literal_error": "must be {expected}",
+    "enum": "must be {expected}",
+    "int_parsing": "must be a whole number",
+    "bool_parsing": "must be true or false",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le:,.0f}",
 }
+
+
+def _near(mistake: ErrorDetails) -> str | None:
+    """The choice that was meant, where a choice was misspelt."""
+    known = re.findall(r"'([^']+)'", str(mistake.get("ctx", {}).get("expected", "")))
+    near = difflib.get_close_matches(str(mistake["input"]).casefold(), known, n=1, cutoff=0.6)
+    return f"did you mean `{near[0]}`?" if near else None
 
 
 def _missing_hint(loc: Sequence[str | int]) -> str | None:

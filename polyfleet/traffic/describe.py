@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -88,12 +89,6 @@ def describe(
     found = choose_buckets(sketch.moments, sketch.cells, buckets, tolerance)
     demand = demand_of(sketch, found, asked=buckets, windows=windows, factor=scale * growth, source=name)
     assert sketch.first_ns is not None  # demand_of has refused a trace without two moments
-    burstiness = sketch.seconds.burstiness()
-    mean_rate = sketch.requests / sketch.span_s
-    minutes = sketch.seconds.per_bin(60) / 60
-    bin_s, series = sketch.seconds.series(_SERIES_POINTS)
-    sums = found.sums.sum(axis=1)
-    edges_in, edges_out, counts = _histogram(sketch)
     return TraceSummary(
         source=name,
         start=trace_start(sketch.first_ns) if sketch.dated else None,
@@ -101,23 +96,37 @@ def describe(
         requests=sketch.requests,
         dropped=sketch.dropped,
         unsorted=sketch.unsorted,
-        mean_rate_per_s=mean_rate,
-        peak_rate_per_s=float(minutes.max()) if len(minutes) >= 2 else float(sketch.seconds.series(10**6)[1].max()),
-        mean_input_tokens=float(sums[1] / sums[0]),
-        mean_output_tokens=float(sums[2] / sums[0]),
         quantiles=sketch.quantiles(QUANTILES),
-        prefix_share=float(sums[3] / sums[1]),
-        burstiness=burstiness,
+        burstiness=sketch.seconds.burstiness(),
         buckets=_bucket_rows(sketch, found),
         work_error=found.error,
         worst_window_error=worst_window_error(sketch, found),
         demand=demand,
-        rate_bin_s=bin_s,
-        rate_per_s=series,
-        input_edges=edges_in,
-        output_edges=edges_out,
-        size_counts=counts,
+        **_rates(sketch),
+        **_means_of_all(found),
+        **_histogram(sketch),
     )
+
+
+def _rates(sketch: Sketch) -> dict[str, Any]:
+    """Requests a second: mean, peak and series."""
+    minutes = sketch.seconds.per_bin(60) / 60
+    bin_s, series = sketch.seconds.series(_SERIES_POINTS)
+    return {
+        "mean_rate_per_s": sketch.requests / sketch.span_s,
+        "peak_rate_per_s": float(minutes.max() if len(minutes) >= 2 else sketch.seconds.series(10**6)[1].max()),
+        "rate_bin_s": bin_s,
+        "rate_per_s": series,
+    }
+
+
+def _means_of_all(found: Buckets) -> dict[str, Any]:
+    sums = found.sums.sum(axis=1)
+    return {
+        "mean_input_tokens": float(sums[1] / sums[0]),
+        "mean_output_tokens": float(sums[2] / sums[0]),
+        "prefix_share": float(sums[3] / sums[1]),
+    }
 
 
 def worst_window_error(sketch: Sketch, found: Buckets) -> float:
@@ -160,11 +169,11 @@ def _edge(cell: int) -> int:
     return int(np.ceil(2 ** (cell / CELLS_PER_OCTAVE) - 1e-6))
 
 
-def _histogram(sketch: Sketch) -> tuple[Floats, Floats, Floats]:
+def _histogram(sketch: Sketch) -> dict[str, Any]:
     step = CELLS_PER_OCTAVE // 2  # half an octave a cell is fine enough for the eye
     axes = [cell // step for cell in cell_axes(sketch.cells)[:2]]
     low = [int(a.min()) for a in axes]
     counts = np.zeros((int(axes[0].max()) - low[0] + 1, int(axes[1].max()) - low[1] + 1))
     np.add.at(counts, (axes[0] - low[0], axes[1] - low[1]), sketch.moments.count)
     octaves = [(low[a] + np.arange(counts.shape[a] + 1)) * step / CELLS_PER_OCTAVE for a in (0, 1)]
-    return 2.0 ** octaves[0], 2.0 ** octaves[1], counts
+    return {"input_edges": 2.0 ** octaves[0], "output_edges": 2.0 ** octaves[1], "size_counts": counts}

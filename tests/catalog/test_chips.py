@@ -1,7 +1,8 @@
 import pytest
 
 from polyfleet.catalog.chips import chip_names, find_chip, load_chips
-from polyfleet.catalog.reading import read_table, squeezed
+from polyfleet.catalog.reading import read_table
+from polyfleet.catalog.spelling import squeezed
 from polyfleet.errors import CatalogError
 
 # The names in the column `hardware` of the measured rows.

@@ -10,6 +10,7 @@ from polyfleet.plan.make import plan_problem, solve
 from polyfleet.plan.restrict import without_option
 from polyfleet.plan.synthetic import Shape, draw
 from polyfleet.plan.why import why
+from polyfleet.plan.why_scope import MOST_WHOLE, solve_size, solved_again
 from polyfleet.terms.plan import plan_from_json, plan_to_json
 
 PROBLEM = draw(Shape(buckets=3, providers=4, vendors=3, chips=6, rate_per_s=30.0, hosts=1), 7)
@@ -28,6 +29,36 @@ def test_reasons_come_from_the_file_alone_and_each_is_a_true_difference() -> Non
     then = solve(without_option(PROBLEM, option), gap=0.003)
     assert told.usd_more_per_month is not None
     assert told.usd_more_per_month == pytest.approx(then.usd - plan.usd_per_month, abs=2 * reasons.accuracy_usd + 1)
+
+
+SMALL = draw(Shape(workloads=1, windows=3, buckets=2, providers=3, vendors=2, chips=4, rate_per_s=10.0, hosts=1), 3)
+
+
+def test_a_small_plan_of_several_windows_is_solved_again_as_a_whole() -> None:
+    assert solve_size(SMALL) <= MOST_WHOLE
+    plan = plan_problem(SMALL, gap=0.003)
+    told: list[str] = []
+    reasons = why(plan, progress=told.append)
+    assert reasons.scope == "the whole month, 3 windows"
+    assert told[0] == "solving the plan again"
+    assert told[-1].startswith(f"{len(told) - 1} of {len(told) - 1}: without ")
+    own = max((x for x in plan.lines if x.kind == "own"), key=lambda x: x.usd_per_month)
+    reason = next(r for r in reasons.lines if r.line == own.id)
+    option = next(
+        o for o in SMALL.options
+        if build_text(o.build) == own.build and SMALL.boxes[o.box].steps[0].offer_id in own.offers
+    )  # fmt: skip
+    then = solve(without_option(SMALL, option), gap=0.003)
+    assert reason.usd_more_per_month is not None
+    assert reason.usd_more_per_month == pytest.approx(then.usd - plan.usd_per_month, abs=2 * reasons.accuracy_usd + 1)
+
+
+def test_a_large_plan_of_several_windows_is_solved_again_on_its_busiest_one() -> None:
+    large = draw(Shape(workloads=3, windows=24, buckets=2, chips=8), 1)
+    problem, scope = solved_again(large)
+    assert problem.hours.size == 1
+    assert scope.startswith("the busiest window")
+    assert solve_size(large) > MOST_WHOLE
 
 
 def test_each_bucket_names_who_serves_it_and_who_nearly_did() -> None:

@@ -170,7 +170,7 @@ def test_missing_columns_are_named(tmp_path: Path) -> None:
     file.write_text("")
     with pytest.raises(RowsError, match="empty"):
         read_rows(file)
-    with pytest.raises(RowsError, match="cannot be read"):
+    with pytest.raises(RowsError, match="no such file"):
         read_rows(tmp_path / "none.csv")
 
 
@@ -196,6 +196,33 @@ def test_a_user_row_without_a_figure_is_refused_with_its_line(tmp_path: Path) ->
     file.write_text(cells_csv([dict(a_row().cells)]))
     with pytest.raises(RowsError, match=r"rows\.csv:2: no throughput"):
         read_user_rows(file, find_model, find_chip)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("input_len", "-5"), ("input_len", "abc"), ("output_len", "nan"), ("tp", "0"), ("tp", "1.5"), ("n_chips", "-8"),
+     ("n_chips", "inf"), ("batch_or_concurrency", "-1"), ("batch_or_concurrency", "many"), ("dp", "-2"), ("ep", "x")],
+)  # fmt: skip
+def test_a_cell_that_nobody_can_mean_is_told_and_never_predicted_from(column: str, value: str, tmp_path: Path) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_text(cells_csv([dict(a_row().cells), dict(a_row(**{column: value}).cells), dict(a_row().cells)]))
+    first, wrong, last = predict_rows(read_rows(file)[1], find_model, find_chip)
+    assert f"line 3: {column} is not a " in wrong["why_not"]
+    assert not wrong["pred_tpot_ms"]
+    assert first["pred_tpot_ms"] == last["pred_tpot_ms"] != ""
+
+
+@pytest.mark.parametrize("cells", [{"ep": "0"}, {"pp": "0"}, {"dp": "0"}, {"tp": "1.0"}, {"ttft_ms_mean": "-3"}])
+def test_a_zero_of_unused_parallelism_and_a_wrong_measurement_do_not_stop_a_prediction(cells: dict[str, str]) -> None:
+    told, plain = predict_rows([a_row(**cells), a_row()], find_model, find_chip)
+    assert told["pred_tpot_ms"] == plain["pred_tpot_ms"] != ""
+
+
+def test_lines_are_counted_through_blank_ones_and_quotes(tmp_path: Path) -> None:
+    file = tmp_path / "rows.csv"
+    text = cells_csv([dict(a_row(notes="two\nlines").cells), dict(a_row().cells)])
+    file.write_text(text.replace("\n", "\n\n", 1))
+    assert [row.line for row in read_rows(file)[1]] == [4, 5]
 
 
 _CELL = st.one_of(

@@ -16,14 +16,22 @@ from polyfleet.speed.point import keys_of
 from polyfleet.speed.rates import Rates
 from polyfleet.speed.serve import Work, at_concurrency, burst, saturated, slots_of, static_batch
 from polyfleet.speed.shape import shape_of
-from polyfleet.speed.step import decode_step_s, exchange_s, mixed_launch_s, prefill_s, soft_max, touched_bytes
+from polyfleet.speed.step import (
+    decode_step_s,
+    exchange_s,
+    mixed_launch_s,
+    prefill_s,
+    share_touched,
+    soft_max,
+    touched_bytes,
+)
 from polyfleet.terms.precision import Precision
 
 IDEAL = Rates(
     memory_eff=1.0, expert_memory_eff=1.0, attention_eff=1.0, compute_eff=1.0, expert_compute_eff=1.0,
     prefill_eff=1.0, attention_compute_eff=1.0, link_eff=1.0, step_s=0.0, layer_s=0.0, moe_layer_s=0.0,
     mixed_layer_s=0.0, sequence_s=0.0, link_latency_s=0.0, first_token_s=0.0, sharpness=50.0, expert_imbalance=0.0,
-    chunk_share=1.0, prefill_share=0.0, step_share=0.0, burst_share=0.0,
+    expert_skew=1e-6, chunk_share=1.0, prefill_share=0.0, step_share=0.0, burst_share=0.0,
 )  # fmt: skip
 
 
@@ -44,11 +52,24 @@ def test_an_ideal_step_of_a_huge_batch_is_bound_by_compute() -> None:
 
 
 @pytest.mark.parametrize("tokens", [1, 4, 64, 5000])
-def test_experts_read_are_those_that_a_batch_touches(tokens: int) -> None:
+def test_experts_read_are_those_that_a_batch_touches_under_an_even_router(tokens: int) -> None:
     model = a_model(experts=8)
     shape = shape_of(model, a_chip(), a_build())
     touched = model.groups[0].ffn.experts_touched(tokens)
-    assert float(touched_bytes(shape, tokens)) == pytest.approx(shape.dense_bytes + 10 * touched * 2_000_000 * 2)
+    assert float(touched_bytes(shape, IDEAL, tokens)) == pytest.approx(
+        shape.dense_bytes + 10 * touched * 2_000_000 * 2, rel=1e-4
+    )
+
+
+@pytest.mark.parametrize("tokens", [1, 3, 20, 200])
+def test_uneven_experts_are_touched_as_drawn_popularities_say(tokens: int) -> None:
+    shape = shape_of(a_model(experts=64), a_chip(), a_build())
+    drawn = np.random.default_rng(7).gamma(1 / 0.8, 0.8, 400_000)
+    # 2 of 64: the first token reads its own, each other one misses an expert of popularity x with (1 - 2/64)^x
+    missed = (1 - 2 / 64) * ((1 - 2 / 64) ** (drawn * (tokens - 1))).mean()
+    uneven = replace(IDEAL, expert_skew=0.8)
+    assert float(share_touched(shape, uneven, tokens)) == pytest.approx(1 - missed, abs=2e-3)
+    assert float(share_touched(shape, uneven, tokens)) <= float(share_touched(shape, IDEAL, tokens)) + 1e-9
 
 
 def test_an_all_reduce_moves_the_ring_share_of_the_message() -> None:

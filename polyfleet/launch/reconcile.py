@@ -1,0 +1,171 @@
+"""One step from what runs towards what is wanted. Pure: everything it knows is handed in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from polyfleet.launch.driver import Alive
+from polyfleet.terms.fleet import Replica, ReplicaSpec, ReplicaState
+
+GATE = "gate"
+"""The engine and id of the gate, which is kept running like a replica."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How patiently. All in seconds.
+
+    `delays_s[n]` passes before the start after the n-th death in a row; past its end a replica is failing, and tried
+    every `failing_s`. `steady_s` of readiness forgive earlier deaths. A drain lasts at least `settle_s`, so that the
+    gate has heard of it, and at most `drain_s`, or `unknown_drain_s` where nobody tells what is in it. What does not
+    answer for `hang_s` once it was ready, or for `start_s` before that, is ended and started anew. `grace_s` is left
+    between asking to end and forcing it, `gate_grace_s` for the gate, which lets its streams finish.
+    """
+
+    delays_s: tuple[float, ...] = (0.0, 0.5, 2.0)
+    failing_s: float = 60.0
+    steady_s: float = 60.0
+    settle_s: float = 1.0
+    drain_s: float = 30.0
+    unknown_drain_s: float = 5.0
+    hang_s: float = 60.0
+    start_s: float = 900.0
+    grace_s: float = 5.0
+    gate_grace_s: float = 35.0
+
+    def delay_s(self, deaths: int) -> float:
+        return self.delays_s[deaths - 1] if deaths <= len(self.delays_s) else self.failing_s
+
+    def is_failing(self, deaths: int) -> bool:
+        return deaths > len(self.delays_s)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What is known at one moment, by replica id.
+
+    `silent_s`: how long it has not answered its health check, 0 where the last one was answered; absent where none was
+    made yet. `busy`: requests in it, None or absent where unknown. `stopping`: those being ended now. `now`: UTC
+    seconds.
+    """
+
+    wanted: tuple[ReplicaSpec, ...]
+    known: Mapping[str, Replica]
+    alive: Mapping[str, Alive]
+    now: float
+    silent_s: Mapping[str, float] = field(default_factory=dict)
+    busy: Mapping[str, int | None] = field(default_factory=dict)
+    stopping: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What is then known, what to start, and what to end (with its grace in seconds). `died`: ids whose process was
+    found gone: their log's last lines are worth keeping."""
+
+    replicas: Mapping[str, Replica]
+    start: tuple[ReplicaSpec, ...] = ()
+    stop: tuple[tuple[Replica, float], ...] = ()
+    died: tuple[str, ...] = ()
+
+
+def reconcile(view: View, pace: Pace) -> Step:
+    """The next step. Applied again and again it comes to rest where every wanted replica is ready and no other runs,
+    whatever was forgotten, killed or started meanwhile."""
+    wanted = {spec.id: spec for spec in view.wanted}
+    replicas: dict[str, Replica] = {}
+    start: list[ReplicaSpec] = []
+    stop: list[tuple[Replica, float]] = []
+    died: list[str] = []
+    changing = _changing(view, wanted)
+    for replica_id in dict.fromkeys((*wanted, *view.known, *view.alive)):
+        spec, alive, known = wanted.get(replica_id), view.alive.get(replica_id), view.known.get(replica_id)
+        if alive is not None:
+            kept = spec if spec is not None and replica_id not in changing else None
+            replica = _living(view, pace, alive, known, kept)
+            replicas[replica_id] = replica
+            if replica_id not in view.stopping and _must_end(view, pace, replica, wanted):
+                stop.append((replica, pace.gate_grace_s if replica.spec.engine == GATE else pace.grace_s))
+            continue
+        if spec is None or replica_id in view.stopping:
+            continue
+        replica = _absent(spec, known, view.now, pace)
+        if known is not None and known.pid is not None and known.state is not ReplicaState.DRAINING:
+            died.append(replica_id)
+        if replica.state is ReplicaState.STARTING:
+            start.append(spec)
+        replicas[replica_id] = replica
+    return Step(replicas, tuple(start), tuple(stop), tuple(died))
+
+
+def _changing(view: View, wanted: Mapping[str, ReplicaSpec]) -> frozenset[str]:
+    """Replicas that may be taken down to become what is wanted: one of a workload at a time, and only while its others
+    are ready."""
+    chosen: set[str] = set()
+    for workload in {spec.workload for spec in wanted.values()}:
+        ids = [spec.id for spec in wanted.values() if spec.workload == workload]
+        differing = [i for i in ids if i in view.alive and view.alive[i].spec.digest != wanted[i].digest]
+        draining = [i for i in differing if i in view.known and view.known[i].state is ReplicaState.DRAINING]
+        unready = [i for i in differing if i not in view.known or view.known[i].state is not ReplicaState.READY]
+        first = (draining or unready or differing)[:1]
+        others = [i for i in ids if i not in first]
+        if first and all(i in view.known and view.known[i].state is ReplicaState.READY for i in others):
+            chosen.update(first)
+    return frozenset(chosen)
+
+
+def _living(view: View, pace: Pace, alive: Alive, known: Replica | None, kept: ReplicaSpec | None) -> Replica:
+    """A replica whose process runs: taken over where it was not known, then as its health says. `kept`: what it is
+    wanted as, None where it has to go."""
+    same = known is not None and (known.pid, known.process_started) == (alive.pid, alive.process_started)
+    if known is None or not same:
+        deaths = known.restarts if known is not None else 0
+        known = Replica(
+            spec=alive.spec, state=ReplicaState.STARTING, pid=alive.pid, process_started=alive.process_started,
+            url=alive.url, restarts=deaths, since=view.now, last_lines=known.last_lines if known else (),
+        )  # fmt: skip
+    answers = view.silent_s.get(alive.spec.id) == 0
+    if kept is None:
+        return _in_state(known, ReplicaState.DRAINING, view.now)
+    if kept.digest == known.spec.digest and kept != known.spec:  # only its price changed
+        known = known.model_copy(update={"spec": kept})
+    if known.state is ReplicaState.READY:
+        steady = view.now - known.since >= pace.steady_s
+        return known.model_copy(update={"restarts": 0, "last_lines": ()}) if steady and known.restarts else known
+    return _in_state(known, ReplicaState.READY if answers else ReplicaState.STARTING, view.now)
+
+
+def _must_end(view: View, pace: Pace, replica: Replica, wanted: Mapping[str, ReplicaSpec]) -> bool:
+    """Whether to end it now: drained, or hanging."""
+    replica_id, age_s = replica.spec.id, view.now - replica.since
+    silent_s = view.silent_s.get(replica_id, 0.0)
+    if replica.state is not ReplicaState.DRAINING:
+        limit_s = pace.hang_s if replica.state is ReplicaState.READY else pace.start_s
+        return silent_s >= limit_s
+    if replica.spec.engine == GATE:
+        return True
+    if GATE in view.alive and GATE not in wanted:
+        return False  # its streams still come through the gate
+    if age_s < pace.settle_s:
+        return False
+    busy = view.busy.get(replica_id)
+    limit_s = pace.unknown_drain_s if busy is None else pace.drain_s
+    return busy == 0 or silent_s >= pace.settle_s or age_s >= limit_s
+
+
+def _absent(spec: ReplicaSpec, known: Replica | None, now: float, pace: Pace) -> Replica:
+    """A wanted replica that does not run: STARTING where it is to be started now, else as it waits."""
+    if known is None or known.spec.digest != spec.digest:
+        return Replica(spec=spec, state=ReplicaState.STARTING, since=now)
+    deaths, since = known.restarts, known.since
+    if known.pid is not None and known.state is not ReplicaState.DRAINING:
+        deaths, since = deaths + 1, now
+    if deaths and now - since < pace.delay_s(deaths):
+        state = ReplicaState.FAILING if pace.is_failing(deaths) else ReplicaState.STOPPED
+        return Replica(spec=spec, state=state, restarts=deaths, since=since, last_lines=known.last_lines)
+    return Replica(spec=spec, state=ReplicaState.STARTING, restarts=deaths, since=now, last_lines=known.last_lines)
+
+
+def _in_state(replica: Replica, state: ReplicaState, now: float) -> Replica:
+    return replica if replica.state is state else replica.model_copy(update={"state": state, "since": now})

@@ -1,0 +1,71 @@
+"""Where the gate may send a request."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from polyfleet.errors import RoutesError
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Route(_Part):
+    """One replica or hosted API as the gate sees it; nothing here says where it runs.
+
+    `url` without a path; `served` the names clients ask for, `upstream_model` the name to ask the engine for (None: as
+    the client asked). `weights` by size bucket of `Routes.buckets` (empty: `weight` for all). `slots` requests that it
+    decodes at once. Prices are for the ledger. `key_env` names the environment variable that holds the upstream's key:
+    the key itself is never written down. `verdict` comes from parity: a failed route takes no traffic. `canary` is the
+    share of traffic that a route under trial takes.
+    """
+
+    id: str
+    url: str = Field(pattern=r"^https?://[^/\s]+$")
+    engine: str = "openai"
+    served: tuple[str, ...] = Field(min_length=1)
+    upstream_model: str | None = None
+    workload: str = ""
+    provider: str = "local"
+    chip: str = "cpu"
+    region: str = "here"
+    weight: float = Field(1.0, ge=0)
+    weights: tuple[float, ...] = ()
+    slots: int | None = Field(None, ge=1)
+    context_tokens: int | None = Field(None, ge=1)
+    usd_per_m_input: float = Field(0.0, ge=0)
+    usd_per_m_output: float = Field(0.0, ge=0)
+    key_env: str | None = None
+    state: Literal["open", "draining"] = "open"
+    verdict: Literal["unknown", "pass", "fail"] = "unknown"
+    canary: float | None = Field(None, ge=0, le=1)
+
+
+class SizeBucket(_Part):
+    """Requests of like size: mean input and output tokens."""
+
+    input_tokens: float = Field(gt=0)
+    output_tokens: float = Field(gt=0)
+
+
+class Routes(_Part):
+    """All routes at one moment. `buckets` by served name: what `Route.weights` are by."""
+
+    version: Literal[1] = 1
+    routes: tuple[Route, ...] = ()
+    buckets: dict[str, tuple[SizeBucket, ...]] = Field(default_factory=dict)
+
+
+def routes_from_json(text: str, *, file: str | Path | None = None) -> Routes:
+    """Routes of a document. Raises RoutesError with what is wrong and where."""
+    try:
+        return Routes.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        told = f"{place}: {first['msg']}" if place else str(first["msg"])
+        raise RoutesError(told, file=None if file is None else str(file)) from None

@@ -1,0 +1,66 @@
+"""One request as it goes to an engine, and what its end says of the route."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from polyfleet.gate.ask import Outcome
+from polyfleet.gate.faults import Fault
+from polyfleet.gate.headers import upward
+from polyfleet.gate.legs import LegEnd
+from polyfleet.gate.resume import CannotResume
+from polyfleet.gate.upstream import Upstream, UpstreamFailed
+from polyfleet.terms.route import Route
+
+
+class SideCall:
+    """Side calls to one route's engine; see Call."""
+
+    def __init__(self, upstream: Upstream, route: Route, request_id: str, limit_s: float) -> None:
+        self._upstream, self._route, self._request_id, self._limit_s = upstream, route, request_id, limit_s
+
+    async def __call__(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        request = request_bytes(self._route, path, orjson.dumps(body), {}, self._request_id)
+        try:
+            status, _, answer = await self._upstream.ask(self._route.url, request, timeout_s=self._limit_s)
+        except TimeoutError:
+            raise UpstreamFailed(f"{path} did not answer", accepted=False) from None
+        if status != 200:
+            if status >= 500:
+                raise UpstreamFailed(f"{path} answered {status}", accepted=False)
+            raise CannotResume(f"{path} answered {status}")
+        told = orjson.loads(answer)
+        if not isinstance(told, dict):
+            raise CannotResume(f"{path} did not answer as expected")
+        return told
+
+
+def request_bytes(route: Route, path: str, body: bytes, headers: Mapping[str, str], request_id: str) -> bytes:
+    """The whole request as it goes to an engine."""
+    key = os.environ.get(route.key_env) if route.key_env else None
+    host = route.url.partition("://")[2]
+    return b"POST %b HTTP/1.1\r\n%b%b" % (path.encode(), upward(headers, host, request_id, key, len(body)), body)
+
+
+def outcome_of(end: LegEnd) -> Outcome:
+    """What the pool learns of the route."""
+    if end.stalled:
+        return Outcome.STALLED
+    if not end.whole or (end.status >= 500 and end.status != 503) or end.status in {401, 403}:
+        return Outcome.FAILED
+    return Outcome.REFUSED if end.status in {429, 503} else Outcome.OK
+
+
+def poisoned(names: str = "") -> Fault:
+    """Not a 5xx: clients try those again by themselves."""
+    who = f" ({names})" if names else ""
+    return Fault(422, "request_kills_replicas", f"replicas died with this request on them{who}; it is not tried again")
+
+
+def kind_of(end: LegEnd) -> str:
+    """The reason of a retry, for the metric."""
+    return f"status_{end.status}" if end.whole else "broken" if end.accepted else "no_connection"

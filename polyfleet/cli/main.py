@@ -9,8 +9,28 @@ from typing import Annotated
 import typer
 
 from polyfleet import __version__
-from polyfleet.cli import breakeven, calibrate, catalog, check, compare, demand, init, plan, schema, speed, why
-from polyfleet.cli.usage import UsageError, told
+from polyfleet.cli import (
+    breakeven,
+    calibrate,
+    catalog,
+    check,
+    compare,
+    demand,
+    down,
+    drill,
+    gate,
+    init,
+    keys,
+    logs,
+    plan,
+    schema,
+    speed,
+    status,
+    up,
+    usage,
+    why,
+)
+from polyfleet.cli.usage_error import UsageError, told
 from polyfleet.errors import PolyfleetError
 
 app = typer.Typer(
@@ -30,12 +50,22 @@ _VERBS: dict[str, dict[str, Callable[..., None]]] = {
         "breakeven": breakeven.breakeven,
         "schema": schema.schema,
     },
+    "Run": {
+        "up": up.up,
+        "status": status.status,
+        "logs": logs.logs,
+        "down": down.down,
+        "gate": gate.gate,
+        "usage": usage.usage,
+    },
+    "Prove": {"drill": drill.drill},
     "Speed and traffic": {"speed": speed.speed, "calibrate": calibrate.calibrate, "demand": demand.demand},
     "Catalog": {"catalog": catalog.catalog},
 }
 for panel, verbs in _VERBS.items():
     for name, verb in verbs.items():
         app.command(name, rich_help_panel=panel)(verb)
+app.add_typer(keys.keys, name="keys", rich_help_panel="Run")
 
 
 def _print_version(wanted: bool) -> None:

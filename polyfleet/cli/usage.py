@@ -1,68 +1,95 @@
-"""What is wrong with a command line, in one line with what was probably meant."""
+"""`polyfleet usage`: what was used, by whom, of what. (What a wrong command line is told stands in `usage.py`.)"""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from difflib import get_close_matches
-from typing import Any
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-# The library carries its own copy of click or uses the installed one, by version: its public class leads to either.
-UsageError: type[Any] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "UsageError")
-_PLAINER = (
-    (r"Value error, ", ""),
-    (r"Input should be a valid (?:integer|number), unable .*", "it must be a number"),
-    (r"Input should be ", "it must be "),
-    (r"greater than or equal to", "at least"),
-    (r"less than or equal to", "at most"),
-    # The library's own guesses: ours replace them.
-    (r"\s*\(Possible options:.*|\s*\(?Did you mean.*", ""),
-)
+from polyfleet.cli.state import StateUrl
+
+if TYPE_CHECKING:
+    from polyfleet.gate.ledger import Usage
 
 
-def told(error: Any, arguments: Sequence[str]) -> str:
-    """A usage error in one line: what is wrong, the value, what was probably meant, where the help is. `arguments` are
-    those of the command line."""
-    verb = next(iter(arguments), "")
-    place = error.ctx.command_path if error.ctx else f"polyfleet {verb}".strip()
-    message = " ".join(error.format_message().split())
-    near = _near(error, message)
-    for pattern, plain in _PLAINER:
-        message = re.sub(pattern, plain, message)
-    message = message.rstrip(".")
-    value = _value_of(getattr(error, "param", None), arguments)
-    got = f" (got {value!r})" if value is not None and repr(value) not in message else ""
-    meant = f"did you mean `{near}`? " if near else ""
-    return f"{place}: {message[:1].lower()}{message[1:]}{got}; {meant}see `{place} --help`"
+class By(StrEnum):
+    """What usage is summed by."""
+
+    KEY = "key"
+    MODEL = "model"
+    REPLICA = "replica"
+    PROVIDER = "provider"
+    DAY = "day"
 
 
-def _near(error: Any, message: str) -> str | None:
-    """The option, command or choice closest to what was written."""
-    command = error.ctx.command if error.ctx else None
-    if option := getattr(error, "option_name", None):
-        return _closest(str(option), [name for p in getattr(command, "params", ()) for name in p.opts])
-    if verb := re.match(r"No such command '([^']*)'", message):
-        return _closest(verb[1], list(getattr(command, "commands", {})))
-    if choice := re.search(r"'([^']*)' is not one of (.*)", message):
-        return _closest(choice[1], re.findall(r"'([^']*)'", choice[2]))
-    return None
+def usage(
+    by: Annotated[By, typer.Option(help="What to sum by.")] = By.KEY,
+    since: Annotated[str | None, typer.Option(help="Only the last such time, such as 7d; default: all.")] = None,
+    csv: Annotated[Path | None, typer.Option("--csv", help="Write the sums to this CSV file.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the sums as JSON.")] = False,
+    state: StateUrl = None,
+) -> None:
+    """Show what was used: requests, tokens and money, from the ledger."""
+    from polyfleet.cli.state import open_state
+    from polyfleet.errors import InputError
+    from polyfleet.files import check_writable, write_whole
+    from polyfleet.terms.units import parse_seconds
+
+    try:
+        since_s = None if since is None else parse_seconds(since)
+    except ValueError as error:
+        raise InputError(f"--since: {error}") from None
+    if csv:
+        check_writable(csv)
+    with open_state(state) as engine:
+        from polyfleet.gate import ledger
+
+        rows = ledger.usage(engine, by.value, since_s=since_s)
+    if csv:
+        write_whole(csv, _csv(by.value, rows))
+    if as_json:
+        import json
+
+        typer.echo(json.dumps([{by.value: row.name, **_figures(row)} for row in rows], indent=1))
+        return
+    _print(by.value, since, rows)
+    if csv:
+        typer.echo(f"wrote {csv}")
 
 
-def _closest(written: str, known: Sequence[str]) -> str | None:
-    if written in known:
-        return None
-    begun = sorted(name for name in known if len(written.strip("-")) > 1 and name.startswith(written))
-    near = begun or get_close_matches(written, known, n=1, cutoff=0.6)
-    return near[0] if near else None
+def _print(by: str, since: str | None, rows: list[Usage]) -> None:
+    from polyfleet.cli.terminal import console, table
+
+    title = f"usage by {by}, " + (f"last {since}" if since else "all")
+    shown = table(title, [by, ">requests", ">failed", ">resumed", ">input tokens", ">output tokens", ">USD"])
+    for row in rows:
+        cells = (row.requests, row.failed, row.resumed, row.input_tokens, row.output_tokens)
+        shown.add_row(row.name, *(f"{cell:,}" for cell in cells), f"{row.usd:,.6f}")
+    console().print(shown)
 
 
-def _value_of(parameter: Any, arguments: Sequence[str]) -> str | None:
-    """What was written for an option; None where the error is about none, or nothing was."""
-    names = [name for name in getattr(parameter, "opts", ()) if name.startswith("-")]
-    for at, written in enumerate(arguments):
-        name, equals, value = written.partition("=")
-        if name in names:
-            return value if equals else next(iter(arguments[at + 1 : at + 2]), None)
-    return None
+def _csv(by: str, rows: list[Usage]) -> str:
+    import csv
+    import io
+
+    text = io.StringIO()
+    names = [by, "requests", "failed", "resumed", "input_tokens", "output_tokens", "usd"]
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({by: _cell(row.name), **_figures(row), "usd": f"{row.usd:.9f}"})
+    return text.getvalue()
+
+
+def _cell(name: str) -> str:
+    """A name that a spreadsheet would take for a formula is marked as text."""
+    return f"'{name}" if name[:1] in "=+-@\t\r" else name
+
+
+def _figures(row: Usage) -> dict[str, object]:
+    return {
+        "requests": row.requests, "failed": row.failed, "resumed": row.resumed,
+        "input_tokens": row.input_tokens, "output_tokens": row.output_tokens, "usd": row.usd,
+    }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import defaultdict
 from dataclasses import dataclass, field
 from math import ceil
@@ -62,7 +63,8 @@ class Promises:
         held.count += 1
         self._held += 1
         due = now + told
-        self._marks.setdefault((key, mark), []).append((due, cost))
+        # a later promise may be due earlier: told times are rounded up to whole seconds from different moments
+        insort(self._marks.setdefault((key, mark), []), (due, cost))
         self._seconds[int(due)].append((key, mark))
         _add(held.work, int(due), cost)
         _add(self._work, int(due), cost)

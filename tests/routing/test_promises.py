@@ -1,6 +1,6 @@
 """When a refused client may come back."""
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from polyfleet.routing import Promises
@@ -64,6 +64,7 @@ def test_memory_is_bounded_and_the_horizon_is_told_beyond_it():
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 3), st.floats(0.0, 3.0), st.booleans()), max_size=80))
+@example([("b", 0, 1.25, True), ("a", 0, 1.375, True), ("b", 1, 0.25, True), ("b", 1, 0.0, True)])
 def test_nothing_is_kept_of_promises_that_are_past(steps):
     promises, now = Promises(), 0.0
     for key, mark, seconds, books in steps:

@@ -107,7 +107,7 @@ class Promises:
         if int(now) == self._swept:
             return
         self._swept = int(now)
-        for second in [second for second in self._seconds if second + 1 + _GRACE_S < now]:
+        for second in sorted(second for second in self._seconds if second + 1 + _GRACE_S < now):
             for key, mark in self._seconds.pop(second):
                 mine = self._marks.get((key, mark))
                 if mine and mine[0][0] < second + 1:

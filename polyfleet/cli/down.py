@@ -18,11 +18,12 @@ def down(
 
     require_extras()
     from polyfleet.launch import control
+    from polyfleet.launch.home import Home, keeper_runs
     from polyfleet.settings import Settings
 
-    home = control.Home.of(Settings.from_environment(), state)
+    home = Home.of(Settings.from_environment(), state)
     running = sorted(home.driver().list())
-    if not running and not control.keeper_runs(home):
+    if not running and not keeper_runs(home):
         typer.echo("nothing runs here")
         return
     control.close(home, timeout)

@@ -17,10 +17,10 @@ def logs(
 
     require_extras()
     from polyfleet.errors import InputError
-    from polyfleet.launch import control
+    from polyfleet.launch.home import Home
     from polyfleet.settings import Settings
 
-    driver = control.Home.of(Settings.from_environment()).driver()
+    driver = Home.of(Settings.from_environment()).driver()
     if replica not in (known := driver.logged()):
         raise InputError("there is no log of this name", value=replica, hint=f"there are: {', '.join(known) or 'none'}")
     for line in driver.logs(replica, last=last, follow=follow):

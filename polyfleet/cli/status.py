@@ -30,11 +30,11 @@ def status(
     import time
 
     from polyfleet.cli.terminal import console
-    from polyfleet.launch import control
+    from polyfleet.launch.home import Home
     from polyfleet.launch.status import Status, look
     from polyfleet.settings import Settings
 
-    home = control.Home.of(Settings.from_environment(), state)
+    home = Home.of(Settings.from_environment(), state)
     out = console()
     while True:
         seen = look(home) if home.is_used else Status(keeper=False, endpoint=None, fared=())

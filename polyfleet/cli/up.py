@@ -12,7 +12,7 @@ import typer
 from polyfleet.cli.state import StateUrl
 
 if TYPE_CHECKING:
-    from polyfleet.launch.control import Home
+    from polyfleet.launch.home import Home
     from polyfleet.terms.fleet import ReplicaSpec
     from polyfleet.terms.spec_text import SpecSource
 
@@ -31,10 +31,11 @@ def up(
     require_extras(gate=gate)
     from polyfleet import api
     from polyfleet.launch import control, desired
+    from polyfleet.launch.home import Home
     from polyfleet.settings import Settings
 
     source = api.load_spec(spec)
-    home = control.Home.of(Settings.from_environment(), state)
+    home = Home.of(Settings.from_environment(), state)
     replicas = desired.replicas_of(source, home.folder)
     control.require_same_state(home)
     endpoint = desired.gate_spec(port, home.routes_file, home.public_state_url) if gate else None

@@ -20,7 +20,6 @@ from polyfleet.files import read_text
 from polyfleet.gate.access_log import AccessLine, AccessLog
 from polyfleet.gate.admission import Admission, AdmissionRules
 from polyfleet.gate.asked import Kind
-from polyfleet.gate.attempts import Rules, Shared
 from polyfleet.gate.client import Client
 from polyfleet.gate.engines import engine_of
 from polyfleet.gate.faults import Fault
@@ -31,6 +30,7 @@ from polyfleet.gate.pool import Pool
 from polyfleet.gate.probes import own, run_probes
 from polyfleet.gate.relay import Relay
 from polyfleet.gate.server import GateServer, Limits, read_body
+from polyfleet.gate.shared import Rules, Shared
 from polyfleet.gate.upstream import Upstream, UpstreamFailed
 from polyfleet.terms.route import Route, routes_from_json
 

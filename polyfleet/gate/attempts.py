@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -21,44 +20,20 @@ from polyfleet.gate.event_facts import usage_in
 from polyfleet.gate.faults import Fault, fault_event
 from polyfleet.gate.flight import Flight
 from polyfleet.gate.headers import back
-from polyfleet.gate.legs import FirstLeg, Leg, LegEnd, RestLeg, WholeLeg
-from polyfleet.gate.metrics import Metrics
-from polyfleet.gate.pool import Pool
+from polyfleet.gate.leg import Leg, LegEnd, WholeLeg
+from polyfleet.gate.legs import FirstLeg, RestLeg
 from polyfleet.gate.resume import DONE_EVENT, CannotResume, Continued, settle, usage_event
-from polyfleet.gate.retries import PoisonList, RetryBudget, Strikes
+from polyfleet.gate.retries import Strikes
+from polyfleet.gate.shared import Shared
 from polyfleet.gate.stops import StopWatch
 from polyfleet.gate.transcript import Transcript
-from polyfleet.gate.upstream import Upstream, UpstreamFailed
+from polyfleet.gate.upstream import UpstreamFailed
 from polyfleet.terms.route import Route
 
 _STREAM_HEADERS = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"))
 _ELSEWHERE = frozenset({401, 403, 408, 425, 429, 500, 502, 503, 504})
 """Statuses of a route that say nothing of the request: a wrong key of the gate's own, a full or a broken engine."""
 _L = TypeVar("_L", bound=Leg)
-
-
-@dataclass(frozen=True)
-class Rules:
-    """How long and how often the gate tries. `patience_s` is how long a request waits for a replica to come back."""
-
-    legs: int = 6
-    patience_s: float = 15.0
-    pause_s: float = 0.2
-    side_call_s: float = 10.0
-    most_answer_bytes: int = 64 * 2**20
-
-
-@dataclass
-class Shared:
-    """What all requests of a gate have in common."""
-
-    pool: Pool
-    upstream: Upstream
-    metrics: Metrics
-    rules: Rules = field(default_factory=Rules)
-    budget: RetryBudget = field(default_factory=RetryBudget)
-    poison: PoisonList = field(default_factory=PoisonList)
-    flying: set[Leg] = field(default_factory=set)
 
 
 class Attempts:

@@ -11,7 +11,7 @@ import orjson
 from polyfleet.gate.ask import Outcome
 from polyfleet.gate.faults import Fault
 from polyfleet.gate.headers import upward
-from polyfleet.gate.legs import LegEnd
+from polyfleet.gate.leg import LegEnd
 from polyfleet.gate.resume import CannotResume
 from polyfleet.gate.upstream import Upstream, UpstreamFailed
 from polyfleet.terms.route import Route

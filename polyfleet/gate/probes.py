@@ -3,29 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable
 
 from polyfleet.gate.pool import Pool
 from polyfleet.terms.route import Route
 
-if TYPE_CHECKING:
-    from aiohttp import ClientSession
-
 Probe = Callable[[Route], Awaitable[bool]]
 """Whether a route answers. May raise anything, or hang: both count as no."""
-
-
-def http_probe(session: ClientSession, paths: Mapping[str, str] | None = None) -> Probe:
-    """GET of the engine's health path (`paths` by engine; `/health` else). Any answer below 500 is a yes: a server that
-    does not know the path lives."""
-
-    async def probe(route: Route) -> bool:
-        path = (paths or {}).get(route.engine, "/health")
-        async with session.get(route.url + path, allow_redirects=False) as answer:
-            return answer.status < 500
-
-    return probe
 
 
 def own(route: Route) -> bool:

@@ -9,13 +9,14 @@ from typing import Protocol
 from polyfleet.gate.admission import Admission
 from polyfleet.gate.ask import Ask
 from polyfleet.gate.asked import Asked, Kind, read_asked
-from polyfleet.gate.attempts import Attempts, Shared
+from polyfleet.gate.attempts import Attempts
 from polyfleet.gate.client import Client
 from polyfleet.gate.engine_request import poisoned
 from polyfleet.gate.faults import Fault
 from polyfleet.gate.keys.passes import Estimate, Pass, Used
 from polyfleet.gate.metrics import RouteMeter
 from polyfleet.gate.refused import Refused
+from polyfleet.gate.shared import Shared
 
 _UNSAID_OUTPUT_TOKENS = 4096
 """Held against a budget where neither the client nor a route's context bounds the output."""
@@ -66,7 +67,7 @@ class Relay:
                 raise unknown_model(asked.model, shared.pool.models())
             if asked.body in shared.poison:
                 raise poisoned()
-            async with self.admission.enter(asked.model, pass_.key, ask, len(asked.body)):
+            async with self.admission.enter(asked.model, pass_.key, ask, body=asked.body):
                 shared.budget.request()
                 await (attempts.stream() if asked.stream else attempts.whole())
         except Fault as fault:

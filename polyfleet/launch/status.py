@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from polyfleet.launch.control import Home, keeper_runs
 from polyfleet.launch.engines import ENGINES
+from polyfleet.launch.home import Home, keeper_runs
 from polyfleet.launch.reconcile import GATE
 from polyfleet.launch.watch import fetch, metrics_of
 from polyfleet.terms.fleet import Replica, ReplicaState

@@ -41,7 +41,6 @@ class Month:
     decision: Decision | None
     usd: float
     bound: float
-    stopped: bool
     duals: dict[str, float]
     pool: Pool
 
@@ -65,9 +64,9 @@ def _at_once(
     found = search(master, effort, progress)
     duals = duals_by_name(master, found.relaxed)
     if found.x is None:
-        return Month((), None, np.inf, found.bound, found.stopped, duals, pool)
+        return Month((), None, np.inf, found.bound, duals, pool)
     decision = _joined(stacks, [(master, found.x)])
-    return Month(_whole(problem), decision, found.objective, found.bound, found.stopped, duals, pool)
+    return Month(_whole(problem), decision, found.objective, found.bound, duals, pool)
 
 
 def _by_window(
@@ -75,17 +74,16 @@ def _by_window(
 ) -> Month:
     guide = guided(problem, effort)
     if guide.answer.status is Status.INFEASIBLE:
-        return Month((), None, np.inf, np.inf, False, guide.duals, pool)
+        return Month((), None, np.inf, np.inf, guide.duals, pool)
     weave = Weave(problem, stacks, pool, effort, progress)
     pick = weave.run(guide)
     if pick is None:
-        return Month((), None, np.inf, weave.bound, False, guide.duals, pool)
+        return Month((), None, np.inf, weave.bound, guide.duals, pool)
     decision = _joined(stacks, [(weave.masters[t], x) for (t, _), x in zip(pick.parts, pick.x, strict=True)])
     steps = np.where(all_hours_steps(problem), pick.all_hours, decision.steps)
-    stopped = pick.usd > weave.bound * (1 + effort.gap)
     bound = min(weave.bound, pick.usd)
     decision = dataclasses.replace(decision, steps=steps)
-    return Month(pick.parts, decision, pick.usd, bound, stopped, guide.duals, pool)
+    return Month(pick.parts, decision, pick.usd, bound, guide.duals, pool)
 
 
 def _whole(problem: Problem) -> tuple[tuple[int, float], ...]:

@@ -35,13 +35,12 @@ class Effort:
 @dataclass(frozen=True, slots=True, eq=False)
 class Found:
     """The best plan of a block (`x` None = there is none), what it costs, a proven lower bound, and the relaxed
-    answer with its duals. `stopped` = a limit ended the search before the gap was closed."""
+    answer with its duals."""
 
     x: Floats | None
     objective: float
     bound: float
     relaxed: Answer
-    stopped: bool = False
 
 
 def relax(master: Master, rounds: int = 100, *, stall: float = 0.0) -> Answer:
@@ -69,7 +68,7 @@ def search(master: Master, effort: Effort, progress: Progress | None = None, kno
     if master.program.whole.any() and not known:
         state.run(_promising(master, relaxed), until_feasible=True)
     state.run(None, until_feasible=False)
-    return Found(state.best, state.cost, min(state.bound, state.cost), relaxed, state.stopped)
+    return Found(state.best, state.cost, min(state.bound, state.cost), relaxed)
 
 
 _REPAIRS = 6
@@ -84,7 +83,6 @@ class _State:
         self.best: Floats | None = None
         self.cost = np.inf
         self.bound = relaxed.objective
-        self.stopped = False
         self.toll = _tolls(master, relaxed)
 
     def start(self, known: Sequence[Floats]) -> None:
@@ -118,7 +116,6 @@ class _State:
             self._tell()
             if until_feasible and self.cost <= answer.bound * (1 + self.effort.gap * 0.4):
                 return
-        self.stopped = allowed is None and not self.closed
 
     def _settle(self, x: Floats, columns: Bools) -> None:
         """Make a plan of these whole numbers, or learn cuts that rule them out and add replicas until it is one."""

@@ -60,6 +60,14 @@ class Routes(_Part):
     buckets: dict[str, tuple[SizeBucket, ...]] = Field(default_factory=dict)
 
 
+_HINTS = {
+    "url": "write scheme, host and port without a path, such as http://127.0.0.1:8000",
+    "state": "write open or draining",
+    "verdict": "write unknown, pass or fail",
+    "served": "name the models that clients may ask it for",
+}
+
+
 def routes_from_json(text: str, *, file: str | Path | None = None) -> Routes:
     """Routes of a document. Raises RoutesError with what is wrong and where."""
     try:
@@ -67,5 +75,8 @@ def routes_from_json(text: str, *, file: str | Path | None = None) -> Routes:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        told = f"{place}: {first['msg']}" if place else str(first["msg"])
-        raise RoutesError(told, file=None if file is None else str(file)) from None
+        told = f"`{place}`: {first['msg']}" if place else str(first["msg"])
+        value = first.get("input")
+        shown = value if isinstance(value, str | int | float) and place else None
+        hint = _HINTS.get(str(first["loc"][-1])) if first["loc"] else None
+        raise RoutesError(told, file=None if file is None else str(file), value=shown, hint=hint) from None

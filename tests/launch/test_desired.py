@@ -158,7 +158,7 @@ def test_routes_name_those_that_answer_and_read_back(tmp_path, weights):
 
 
 def test_the_gates_command_names_its_routes_and_no_password(tmp_path):
-    from polyfleet.launch.control import Home
+    from polyfleet.launch.home import Home
 
     home = Home(tmp_path, "postgresql://ann:s3cret@db/fleet")
     spec = desired.gate_spec(8123, home.routes_file, home.public_state_url)

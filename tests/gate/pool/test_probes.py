@@ -1,54 +1,13 @@
 """Active probes against a real server and hand-made ones."""
 
 import asyncio
-import contextlib
 
-import pytest
-from aiohttp import ClientSession, web
 from pool_toys import pool_of, route, simulate
 
 from polyfleet.gate.health import Standing
 from polyfleet.gate.pool import Pool
-from polyfleet.gate.probes import http_probe, run_probes
+from polyfleet.gate.probes import run_probes
 from polyfleet.terms.route import Routes
-
-
-@contextlib.asynccontextmanager
-async def server(statuses: dict[str, int]):
-    """A server that answers each path with a status; others with 404."""
-
-    async def answer(request: web.Request) -> web.Response:
-        return web.Response(status=statuses.get(request.path, 404))
-
-    app = web.Application()
-    app.router.add_get("/{path:.*}", answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
-
-
-@pytest.mark.parametrize(("status", "lives"), [(200, True), (401, True), (503, False)])
-def test_an_answer_below_500_is_life(status, lives):
-    async def main() -> None:
-        async with server({"/health": status}) as url, ClientSession() as session:
-            assert await http_probe(session)(route("a", url=url)) is lives
-
-    asyncio.run(main())
-
-
-def test_each_engine_is_asked_at_its_own_path():
-    async def main() -> None:
-        async with server({"/health": 500, "/ping": 200}) as url, ClientSession() as session:
-            probe = http_probe(session, {"odd": "/ping"})
-            assert await probe(route("a", url=url, engine="odd"))
-            assert not await probe(route("a", url=url, engine="other"))
-
-    asyncio.run(main())
 
 
 def test_a_dead_or_hanging_route_is_ejected_and_a_hosted_one_is_never_asked():

@@ -11,10 +11,10 @@ import pytest
 from cutting_engine import CuttingEngine, ask, gate_before, parse_answer, plain, routes_text, told
 from mock_answer import Dialect
 
-from polyfleet.gate.attempts import Rules
 from polyfleet.gate.keys import Pass, Used
 from polyfleet.gate.keys.open_door import OpenDoor
 from polyfleet.gate.refused import Refused
+from polyfleet.gate.shared import Rules
 
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "go on"}], "max_tokens": 8, "temperature": 0}
 STREAM = CHAT | {"stream": True}

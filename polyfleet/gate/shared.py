@@ -1,0 +1,35 @@
+"""What all requests of a gate have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from polyfleet.gate.leg import Leg
+from polyfleet.gate.metrics import Metrics
+from polyfleet.gate.pool import Pool
+from polyfleet.gate.retries import PoisonList, RetryBudget
+from polyfleet.gate.upstream import Upstream
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How long and how often the gate tries. `patience_s` is how long a request waits for a replica to come back."""
+
+    legs: int = 6
+    patience_s: float = 15.0
+    pause_s: float = 0.2
+    side_call_s: float = 10.0
+    most_answer_bytes: int = 64 * 2**20
+
+
+@dataclass
+class Shared:
+    """What all requests of a gate have in common."""
+
+    pool: Pool
+    upstream: Upstream
+    metrics: Metrics
+    rules: Rules = field(default_factory=Rules)
+    budget: RetryBudget = field(default_factory=RetryBudget)
+    poison: PoisonList = field(default_factory=PoisonList)
+    flying: set[Leg] = field(default_factory=set)

@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable
 from itertools import count
 
-from polyfleet.gate.admission import Admission
-from polyfleet.gate.pool import Ask, Outcome, Pool
+from polyfleet.gate.pool.admission import Admission
+from polyfleet.gate.pool.pool import Ask, Outcome, Pool
 from polyfleet.terms.route import Route, Routes
 
 TIMES, REPEATS = 20_000, 5

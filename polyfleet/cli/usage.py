@@ -11,7 +11,7 @@ import typer
 from polyfleet.cli.state import StateUrl
 
 if TYPE_CHECKING:
-    from polyfleet.gate.ledger import Usage
+    from polyfleet.gate.keys.ledger import Usage
 
 
 class By(StrEnum):
@@ -44,7 +44,7 @@ def usage(
     if csv:
         check_writable(csv)
     with open_state(state) as engine:
-        from polyfleet.gate import ledger
+        from polyfleet.gate.keys import ledger
 
         rows = ledger.usage(engine, by.value, since_s=since_s)
     if csv:

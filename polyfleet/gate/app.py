@@ -17,21 +17,21 @@ from aiohttp import web
 
 from polyfleet.errors import RoutesError
 from polyfleet.files import read_text
-from polyfleet.gate.access_log import AccessLine, AccessLog
-from polyfleet.gate.admission import Admission, AdmissionRules
-from polyfleet.gate.asked import Kind
-from polyfleet.gate.client import Client
 from polyfleet.gate.engines import engine_of
-from polyfleet.gate.faults import Fault
+from polyfleet.gate.http.client import Client
+from polyfleet.gate.http.faults import Fault
+from polyfleet.gate.http.openapi import description
+from polyfleet.gate.http.server import GateServer, Limits, read_body
+from polyfleet.gate.http.upstream import Upstream, UpstreamFailed
 from polyfleet.gate.keys.passes import Estimate, Pass, Used
-from polyfleet.gate.metrics import Metrics
-from polyfleet.gate.openapi import description
-from polyfleet.gate.pool import Pool
-from polyfleet.gate.probes import own, run_probes
-from polyfleet.gate.relay import Relay
-from polyfleet.gate.server import GateServer, Limits, read_body
-from polyfleet.gate.shared import Rules, Shared
-from polyfleet.gate.upstream import Upstream, UpstreamFailed
+from polyfleet.gate.pool.admission import Admission, AdmissionRules
+from polyfleet.gate.pool.pool import Pool
+from polyfleet.gate.pool.probes import own, run_probes
+from polyfleet.gate.relay.asked import Kind
+from polyfleet.gate.relay.relay import Relay
+from polyfleet.gate.relay.shared import Rules, Shared
+from polyfleet.gate.seen.access_log import AccessLine, AccessLog
+from polyfleet.gate.seen.metrics import Metrics
 from polyfleet.terms.route import Route, routes_from_json
 
 _LOG = logging.getLogger(__name__)

@@ -20,12 +20,12 @@ from sqlalchemy import Engine
 
 from polyfleet.errors import LaunchError, RoutesError
 from polyfleet.files import read_text
-from polyfleet.gate.admission import AdmissionRules
 from polyfleet.gate.app import Gate, GateSettings, serve
+from polyfleet.gate.http.server import Limits
 from polyfleet.gate.keys.door import Door
 from polyfleet.gate.keys.open_door import OpenDoor
-from polyfleet.gate.metrics import Metrics
-from polyfleet.gate.server import Limits
+from polyfleet.gate.pool.admission import AdmissionRules
+from polyfleet.gate.seen.metrics import Metrics
 from polyfleet.terms.route import routes_from_json
 
 _WORKER = "POLYFLEET_GATE_WORKER"

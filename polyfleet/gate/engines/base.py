@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from polyfleet.gate.asked import Asked
-from polyfleet.gate.transcript import EventReader, Piece
+from polyfleet.gate.relay.asked import Asked
+from polyfleet.gate.relay.transcript import EventReader, Piece
 
 
 class Call(Protocol):

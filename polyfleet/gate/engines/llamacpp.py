@@ -10,11 +10,11 @@ from typing import Any
 
 import orjson
 
-from polyfleet.gate.asked import Asked, Kind
 from polyfleet.gate.engines.base import Call, Continuation, carried, read_openai
 from polyfleet.gate.engines.openai import asking_usage
-from polyfleet.gate.sse import data_of, event_of, split_events
-from polyfleet.gate.transcript import Piece
+from polyfleet.gate.http.sse import data_of, event_of, split_events
+from polyfleet.gate.relay.asked import Asked, Kind
+from polyfleet.gate.relay.transcript import Piece
 
 _OPENAI_SAMPLING = {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "min_p": 0.0}
 """What OpenAI's API means where the client says nothing; llama.cpp's own defaults are others (0.8, 0.95, 40, 0.05)."""

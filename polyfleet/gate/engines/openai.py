@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from polyfleet.gate.asked import Asked, Kind
 from polyfleet.gate.engines.base import Call, Continuation, read_openai
-from polyfleet.gate.transcript import Piece
+from polyfleet.gate.relay.asked import Asked, Kind
+from polyfleet.gate.relay.transcript import Piece
 
 
 def asking_usage(asked: Asked) -> dict[str, Any]:

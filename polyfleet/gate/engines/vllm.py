@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from polyfleet.gate.asked import Asked, Kind
 from polyfleet.gate.engines.base import Call, Continuation, carried, read_openai
 from polyfleet.gate.engines.openai import asking_usage
-from polyfleet.gate.transcript import Piece
+from polyfleet.gate.relay.asked import Asked, Kind
+from polyfleet.gate.relay.transcript import Piece
 
 _IDS = re.compile(rb',"(?:prompt_)?token_ids":(?:null|\[[0-9, ]*\])|"(?:prompt_)?token_ids":(?:null|\[[0-9, ]*\]),')
 """Within a JSON string every quote is escaped, so that text can never look like this."""

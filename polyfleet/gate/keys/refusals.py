@@ -5,7 +5,7 @@ from __future__ import annotations
 from polyfleet.gate.keys.account import Account
 from polyfleet.gate.keys.passes import NANO
 from polyfleet.gate.keys.store import KeyFacts
-from polyfleet.gate.refused import Refused
+from polyfleet.gate.pool.refused import Refused
 
 
 def no_such_key(*, given: bool) -> Refused:

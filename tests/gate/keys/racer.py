@@ -11,7 +11,7 @@ import time
 
 from polyfleet.database import open_database
 from polyfleet.gate.keys import Door, Estimate, Used
-from polyfleet.gate.refused import Refused
+from polyfleet.gate.pool.refused import Refused
 
 
 async def race(ask):

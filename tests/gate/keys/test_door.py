@@ -10,9 +10,9 @@ from sqlalchemy.exc import OperationalError
 from polyfleet.database import open_database
 from polyfleet.gate.keys import Door, Estimate, OpenDoor, Used, create_key, list_keys, revoke_key, teller
 from polyfleet.gate.keys.exchange import reap
+from polyfleet.gate.keys.ledger import usage
 from polyfleet.gate.keys.tables import WORKERS
-from polyfleet.gate.ledger import usage
-from polyfleet.gate.refused import Refused
+from polyfleet.gate.pool.refused import Refused
 
 SMALL = Estimate(10, 10, 0.001)
 

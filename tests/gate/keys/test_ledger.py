@@ -12,9 +12,9 @@ from sqlalchemy.pool import StaticPool
 
 from polyfleet.errors import InputError
 from polyfleet.gate.keys import Estimate, OpenDoor, Pass, Used, create_key, list_keys
+from polyfleet.gate.keys.ledger import BY, usage
 from polyfleet.gate.keys.rows import row_of, write_rows
 from polyfleet.gate.keys.tables import LEDGER, prepare
-from polyfleet.gate.ledger import BY, usage
 from polyfleet.terms.route import Route
 
 DAY_S = 86_400

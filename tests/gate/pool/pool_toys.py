@@ -8,7 +8,7 @@ from collections.abc import Coroutine
 from random import Random
 from typing import Any
 
-from polyfleet.gate.pool import Ask, Outcome, Pool
+from polyfleet.gate.pool.pool import Ask, Outcome, Pool
 from polyfleet.terms.route import Route, Routes
 
 ASK = Ask(100, 100)

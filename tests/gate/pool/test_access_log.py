@@ -8,8 +8,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyfleet.gate.access_log import AccessLine, AccessLog
-from polyfleet.gate.metrics import Metrics
+from polyfleet.gate.seen.access_log import AccessLine, AccessLog
+from polyfleet.gate.seen.metrics import Metrics
 
 
 def line(n: int = 0, **more) -> AccessLine:

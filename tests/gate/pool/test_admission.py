@@ -7,9 +7,9 @@ from random import Random
 import pytest
 from pool_toys import ASK, pool_of, routes, simulate
 
-from polyfleet.gate.admission import Admission, AdmissionRules
-from polyfleet.gate.pool import Outcome, Pool
-from polyfleet.gate.refused import Refused
+from polyfleet.gate.pool.admission import Admission, AdmissionRules
+from polyfleet.gate.pool.pool import Outcome, Pool
+from polyfleet.gate.pool.refused import Refused
 
 SLOTS = 8
 SERVICE_S = 1.0

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from pool_toys import ASK, Clock, routes
 from prometheus_client.parser import text_string_to_metric_families
 
-from polyfleet.gate.families import BY_NAME
-from polyfleet.gate.metrics import Metrics
-from polyfleet.gate.pool import Outcome, Pool
+from polyfleet.gate.pool.pool import Outcome, Pool
+from polyfleet.gate.seen.families import BY_NAME
+from polyfleet.gate.seen.metrics import Metrics
 
 
 def read(metrics: Metrics) -> dict[tuple[str, tuple[str, ...]], float]:
@@ -108,8 +108,8 @@ def test_no_client_can_fill_the_memory_with_labels():
 WORKER = """
 import sys
 from pathlib import Path
-from polyfleet.gate.metrics import Metrics
-from polyfleet.gate.pool import Pool, Ask
+from polyfleet.gate.seen.metrics import Metrics
+from polyfleet.gate.pool.pool import Pool, Ask
 from polyfleet.terms.route import Route, Routes
 metrics = Metrics(Path(sys.argv[1]), sys.argv[2])
 pool = Pool(Routes(routes=(Route(id="a", url="http://a", served=("chat",)),)), metrics=metrics)

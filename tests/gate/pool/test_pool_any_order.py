@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pool_toys import pool_of, route
 
-from polyfleet.gate.health import Standing
-from polyfleet.gate.pool import Ask, Outcome
+from polyfleet.gate.pool.health import Standing
+from polyfleet.gate.pool.pool import Ask, Outcome
 from polyfleet.terms.route import Routes
 
 NAMES = ("a", "b", "c", "d")

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pool_toys import ASK, fly, picked, pool_of, route, routes, simulate
 
-from polyfleet.gate.health import Health, HealthRules, Standing
-from polyfleet.gate.pool import Outcome, Pool
+from polyfleet.gate.pool.health import Health, HealthRules, Standing
+from polyfleet.gate.pool.pool import Outcome, Pool
 from polyfleet.terms.route import Routes
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pool_toys import ASK, fly, picked, pool_of, route, routes
 
-from polyfleet.gate.pool import Ask, Outcome, Pool
+from polyfleet.gate.pool.pool import Ask, Outcome, Pool
 from polyfleet.terms.route import Routes, SizeBucket
 
 

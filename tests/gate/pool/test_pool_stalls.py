@@ -2,7 +2,7 @@
 
 from pool_toys import ASK, pool_of
 
-from polyfleet.gate.pool import Ask, Outcome, Pool
+from polyfleet.gate.pool.pool import Ask, Outcome, Pool
 
 
 def streams(pool: Pool, clock, name: str, gap_s: float, times: int = 8, first_s: float = 0.1) -> None:

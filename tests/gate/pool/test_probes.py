@@ -4,9 +4,9 @@ import asyncio
 
 from pool_toys import pool_of, route, simulate
 
-from polyfleet.gate.health import Standing
-from polyfleet.gate.pool import Pool
-from polyfleet.gate.probes import run_probes
+from polyfleet.gate.pool.health import Standing
+from polyfleet.gate.pool.pool import Pool
+from polyfleet.gate.pool.probes import run_probes
 from polyfleet.terms.route import Routes
 
 

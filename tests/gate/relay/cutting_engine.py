@@ -15,8 +15,8 @@ from mock_language import chat_ids, prompt_ids, raw_of
 
 from polyfleet.gate.app import Gate, GateSettings
 from polyfleet.gate.keys.open_door import OpenDoor
-from polyfleet.gate.retries import RetryBudget
-from polyfleet.gate.shared import Rules
+from polyfleet.gate.relay.retries import RetryBudget
+from polyfleet.gate.relay.shared import Rules
 
 STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 

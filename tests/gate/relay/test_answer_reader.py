@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyfleet.gate.answer_reader import AnswerReader, BadAnswer
+from polyfleet.gate.http.answer_reader import AnswerReader, BadAnswer
 
 
 def _read(pieces):

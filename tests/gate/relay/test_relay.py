@@ -13,8 +13,8 @@ from mock_answer import Dialect
 
 from polyfleet.gate.keys import Pass, Used
 from polyfleet.gate.keys.open_door import OpenDoor
-from polyfleet.gate.refused import Refused
-from polyfleet.gate.shared import Rules
+from polyfleet.gate.pool.refused import Refused
+from polyfleet.gate.relay.shared import Rules
 
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "go on"}], "max_tokens": 8, "temperature": 0}
 STREAM = CHAT | {"stream": True}

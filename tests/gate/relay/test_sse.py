@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from polyfleet.gate.sse import MAX_EVENT_BYTES, EventCutter, EventTooLong, data_of, payloads, split_events
+from polyfleet.gate.http.sse import MAX_EVENT_BYTES, EventCutter, EventTooLong, data_of, payloads, split_events
 
 calm = settings(suppress_health_check=[HealthCheck.too_slow])  # streams are large to draw on a busy machine
 _texts = st.text(st.characters(exclude_characters="\r\n", exclude_categories=("Cs",)), max_size=20)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyfleet.gate.stops import StopWatch
+from polyfleet.gate.relay.stops import StopWatch
 
 _stops = st.lists(st.text("abc", min_size=1, max_size=4), min_size=1, max_size=3)
 

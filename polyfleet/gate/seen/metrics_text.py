@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from polyfleet.errors import MissingExtraError
-from polyfleet.gate.families import FAMILIES, Family
-from polyfleet.gate.metrics_file import Series
+from polyfleet.gate.seen.families import FAMILIES, Family
+from polyfleet.gate.seen.metrics_file import Series
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from polyfleet.gate.families import BY_NAME
+from polyfleet.gate.seen.families import BY_NAME
 
 _FRESH_S = 10.0
 """Gauges of a worker that wrote nothing for longer are those of a dead one; its counters stay."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from random import Random
 
-from polyfleet.gate.ask import Ask
-from polyfleet.gate.health import Standing
-from polyfleet.gate.lane import Lane
-from polyfleet.gate.meter import Mean
+from polyfleet.gate.pool.ask import Ask
+from polyfleet.gate.pool.health import Standing
+from polyfleet.gate.pool.lane import Lane
+from polyfleet.gate.pool.meter import Mean
 from polyfleet.routing import Choice, View, nearest_bucket, work_tokens
 from polyfleet.terms.route import SizeBucket
 

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from polyfleet.gate.families import BY_NAME, FIRST_BOUNDS_S, GAP_BOUNDS_S
-from polyfleet.gate.meter import Counter, Histogram
-from polyfleet.gate.metrics_file import Series, clear, merged, write_series
-from polyfleet.gate.metrics_text import CONTENT_TYPE, text_of
+from polyfleet.gate.pool.meter import Counter, Histogram
+from polyfleet.gate.seen.families import BY_NAME, FIRST_BOUNDS_S, GAP_BOUNDS_S
+from polyfleet.gate.seen.metrics_file import Series, clear, merged, write_series
+from polyfleet.gate.seen.metrics_text import CONTENT_TYPE, text_of
 
 _MOST_SERIES = 5_000
 """Series of one metric; more fall together under the label "other", so that no client can fill the memory."""

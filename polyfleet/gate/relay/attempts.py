@@ -10,24 +10,24 @@ from typing import Any, TypeVar
 
 import orjson
 
-from polyfleet.gate.access_log import AccessLine
-from polyfleet.gate.ask import Ask, Outcome
-from polyfleet.gate.asked import Asked, Kind
-from polyfleet.gate.client import Client
-from polyfleet.gate.engine_request import SideCall, kind_of, outcome_of, poisoned, request_bytes
 from polyfleet.gate.engines import Engine, engine_of
-from polyfleet.gate.event_facts import usage_in
-from polyfleet.gate.faults import Fault, fault_event
-from polyfleet.gate.flight import Flight
-from polyfleet.gate.headers import back
-from polyfleet.gate.leg import Leg, LegEnd, WholeLeg
-from polyfleet.gate.legs import FirstLeg, RestLeg
-from polyfleet.gate.resume import DONE_EVENT, CannotResume, Continued, settle, usage_event
-from polyfleet.gate.retries import Strikes
-from polyfleet.gate.shared import Shared
-from polyfleet.gate.stops import StopWatch
-from polyfleet.gate.transcript import Transcript
-from polyfleet.gate.upstream import UpstreamFailed
+from polyfleet.gate.http.client import Client
+from polyfleet.gate.http.faults import Fault, fault_event
+from polyfleet.gate.http.headers import back
+from polyfleet.gate.http.upstream import UpstreamFailed
+from polyfleet.gate.pool.ask import Ask, Outcome
+from polyfleet.gate.pool.flight import Flight
+from polyfleet.gate.relay.asked import Asked, Kind
+from polyfleet.gate.relay.engine_request import SideCall, kind_of, outcome_of, poisoned, request_bytes
+from polyfleet.gate.relay.event_facts import usage_in
+from polyfleet.gate.relay.leg import Leg, LegEnd, WholeLeg
+from polyfleet.gate.relay.legs import FirstLeg, RestLeg
+from polyfleet.gate.relay.resume import DONE_EVENT, CannotResume, Continued, settle, usage_event
+from polyfleet.gate.relay.retries import Strikes
+from polyfleet.gate.relay.shared import Shared
+from polyfleet.gate.relay.stops import StopWatch
+from polyfleet.gate.relay.transcript import Transcript
+from polyfleet.gate.seen.access_log import AccessLine
 from polyfleet.terms.route import Route
 
 _STREAM_HEADERS = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from polyfleet.gate.pool import Pool
+from polyfleet.gate.pool.pool import Pool
 from polyfleet.terms.route import Route
 
 Probe = Callable[[Route], Awaitable[bool]]

@@ -12,7 +12,7 @@ from pathlib import Path
 from time import time
 from typing import NamedTuple
 
-from polyfleet.gate.metrics import Metrics
+from polyfleet.gate.seen.metrics import Metrics
 
 _MOST_WAITING = 20_000
 

@@ -16,9 +16,9 @@ from typing import Any
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
-from polyfleet.gate.client import Client
-from polyfleet.gate.faults import Fault, fault_body, fault_event
-from polyfleet.gate.headers import request_id_of
+from polyfleet.gate.http.client import Client
+from polyfleet.gate.http.faults import Fault, fault_body, fault_event
+from polyfleet.gate.http.headers import request_id_of
 
 _LOG = logging.getLogger(__name__)
 Handle = Callable[[web.BaseRequest, Client], Awaitable[None]]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from polyfleet.gate.leg import Leg
-from polyfleet.gate.metrics import Metrics
-from polyfleet.gate.pool import Pool
-from polyfleet.gate.retries import PoisonList, RetryBudget
-from polyfleet.gate.upstream import Upstream
+from polyfleet.gate.http.upstream import Upstream
+from polyfleet.gate.pool.pool import Pool
+from polyfleet.gate.relay.leg import Leg
+from polyfleet.gate.relay.retries import PoisonList, RetryBudget
+from polyfleet.gate.seen.metrics import Metrics
 
 
 @dataclass(frozen=True)

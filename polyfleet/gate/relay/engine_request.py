@@ -8,12 +8,12 @@ from typing import Any
 
 import orjson
 
-from polyfleet.gate.ask import Outcome
-from polyfleet.gate.faults import Fault
-from polyfleet.gate.headers import upward
-from polyfleet.gate.leg import LegEnd
-from polyfleet.gate.resume import CannotResume
-from polyfleet.gate.upstream import Upstream, UpstreamFailed
+from polyfleet.gate.http.faults import Fault
+from polyfleet.gate.http.headers import upward
+from polyfleet.gate.http.upstream import Upstream, UpstreamFailed
+from polyfleet.gate.pool.ask import Outcome
+from polyfleet.gate.relay.leg import LegEnd
+from polyfleet.gate.relay.resume import CannotResume
 from polyfleet.terms.route import Route
 
 

@@ -6,12 +6,12 @@ from bisect import bisect_left
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from polyfleet.gate.ask import Ask, Outcome
-from polyfleet.gate.families import GAP_BOUNDS_S
-from polyfleet.gate.lane import Lane
+from polyfleet.gate.pool.ask import Ask, Outcome
+from polyfleet.gate.pool.lane import Lane
+from polyfleet.gate.seen.families import GAP_BOUNDS_S
 
 if TYPE_CHECKING:
-    from polyfleet.gate.pool import Pool
+    from polyfleet.gate.pool.pool import Pool
 
 
 class Flight:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import NamedTuple
 
-from polyfleet.gate.flight import Flight
-from polyfleet.gate.health import Standing
-from polyfleet.gate.pool import Pool
-from polyfleet.gate.upstream import Exchange, UpstreamFailed
+from polyfleet.gate.http.upstream import Exchange, UpstreamFailed
+from polyfleet.gate.pool.flight import Flight
+from polyfleet.gate.pool.health import Standing
+from polyfleet.gate.pool.pool import Pool
 
 
 class LegEnd(NamedTuple):

@@ -14,7 +14,7 @@ from time import monotonic
 from typing import Protocol, cast
 from urllib.parse import urlsplit
 
-from polyfleet.gate.answer_reader import AnswerReader, BadAnswer
+from polyfleet.gate.http.answer_reader import AnswerReader, BadAnswer
 
 IDLE_S = 4.0
 """A connection idle for longer is not used again: llama.cpp closes after 5 s."""

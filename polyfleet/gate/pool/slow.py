@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
-from polyfleet.gate.health import HealthRules
-from polyfleet.gate.lane import Lane
-from polyfleet.gate.meter import Recent
+from polyfleet.gate.pool.health import HealthRules
+from polyfleet.gate.pool.lane import Lane
+from polyfleet.gate.pool.meter import Recent
 
 _TIMES = 3
 

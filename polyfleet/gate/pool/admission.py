@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from time import monotonic
 from types import TracebackType
 
-from polyfleet.gate.ask import Ask
-from polyfleet.gate.meter import Mean
-from polyfleet.gate.metrics import Gauge
-from polyfleet.gate.pool import Pool
-from polyfleet.gate.refused import Refused
+from polyfleet.gate.pool.ask import Ask
+from polyfleet.gate.pool.meter import Mean
+from polyfleet.gate.pool.pool import Pool
+from polyfleet.gate.pool.refused import Refused
+from polyfleet.gate.seen.metrics import Gauge
 from polyfleet.routing import FairQueue, Promises
 
 _ENOUGH = 4

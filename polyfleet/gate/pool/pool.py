@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 from random import Random
 from time import monotonic
 
-from polyfleet.gate.ask import Ask, Outcome
-from polyfleet.gate.flight import Flight
-from polyfleet.gate.group import Group
-from polyfleet.gate.health import Health, HealthRules, Standing
-from polyfleet.gate.lane import Lane
-from polyfleet.gate.metrics import Gauge, Metrics
-from polyfleet.gate.slow import stays_slow
+from polyfleet.gate.pool.ask import Ask, Outcome
+from polyfleet.gate.pool.flight import Flight
+from polyfleet.gate.pool.group import Group
+from polyfleet.gate.pool.health import Health, HealthRules, Standing
+from polyfleet.gate.pool.lane import Lane
+from polyfleet.gate.pool.slow import stays_slow
+from polyfleet.gate.seen.metrics import Gauge, Metrics
 from polyfleet.routing import work_tokens
 from polyfleet.terms.route import Route, Routes
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import orjson
 
-from polyfleet.gate.asked import Asked, Kind
 from polyfleet.gate.engines.base import Call, Engine
-from polyfleet.gate.sse import event_of
-from polyfleet.gate.stops import StopWatch
-from polyfleet.gate.transcript import Hole, Piece, Transcript
+from polyfleet.gate.http.sse import event_of
+from polyfleet.gate.relay.asked import Asked, Kind
+from polyfleet.gate.relay.stops import StopWatch
+from polyfleet.gate.relay.transcript import Hole, Piece, Transcript
 
 DONE_EVENT = event_of(b"[DONE]")
 _CONTEXT = 8

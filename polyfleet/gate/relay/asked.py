@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from polyfleet.gate.faults import Fault
+from polyfleet.gate.http.faults import Fault
 
 
 class Kind(StrEnum):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import orjson
 
-from polyfleet.gate.sse import event_of
+from polyfleet.gate.http.sse import event_of
 
 _TYPES = {
     400: "invalid_request_error",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from polyfleet.gate.health import Health
-from polyfleet.gate.meter import Peak, Recent
-from polyfleet.gate.metrics import RouteMeter
+from polyfleet.gate.pool.health import Health
+from polyfleet.gate.pool.meter import Peak, Recent
+from polyfleet.gate.seen.metrics import RouteMeter
 from polyfleet.terms.route import Route
 
 _STALL_TIMES = 5.0

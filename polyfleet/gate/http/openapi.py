@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import Any
 
-from polyfleet.gate.asked import Kind
+from polyfleet.gate.relay.asked import Kind
 
 _ERROR = {
     "type": "object",

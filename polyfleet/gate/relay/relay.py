@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from time import monotonic
 from typing import Protocol
 
-from polyfleet.gate.admission import Admission
-from polyfleet.gate.ask import Ask
-from polyfleet.gate.asked import Asked, Kind, read_asked
-from polyfleet.gate.attempts import Attempts
-from polyfleet.gate.client import Client
-from polyfleet.gate.engine_request import poisoned
-from polyfleet.gate.faults import Fault
+from polyfleet.gate.http.client import Client
+from polyfleet.gate.http.faults import Fault
 from polyfleet.gate.keys.passes import Estimate, Pass, Used
-from polyfleet.gate.metrics import RouteMeter
-from polyfleet.gate.refused import Refused
-from polyfleet.gate.shared import Shared
+from polyfleet.gate.pool.admission import Admission
+from polyfleet.gate.pool.ask import Ask
+from polyfleet.gate.pool.refused import Refused
+from polyfleet.gate.relay.asked import Asked, Kind, read_asked
+from polyfleet.gate.relay.attempts import Attempts
+from polyfleet.gate.relay.engine_request import poisoned
+from polyfleet.gate.relay.shared import Shared
+from polyfleet.gate.seen.metrics import RouteMeter
 
 _UNSAID_OUTPUT_TOKENS = 4096
 """Held against a budget where neither the client nor a route's context bounds the output."""

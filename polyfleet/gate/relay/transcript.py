@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 import orjson
 
-from polyfleet.gate.sse import DONE, payloads
+from polyfleet.gate.http.sse import DONE, payloads
 
 
 class Piece(NamedTuple):

@@ -6,7 +6,7 @@ import re
 
 import orjson
 
-from polyfleet.gate.sse import DONE, data_of, split_events
+from polyfleet.gate.http.sse import DONE, data_of, split_events
 
 LAST_BYTES = 8192
 """Where in a piece usage and errors are looked for: nothing but `[DONE]` follows them."""

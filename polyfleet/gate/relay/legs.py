@@ -6,16 +6,16 @@ from collections.abc import Callable
 
 import orjson
 
-from polyfleet.gate.asked import Asked, Kind
-from polyfleet.gate.client import Client
 from polyfleet.gate.engines import Engine
-from polyfleet.gate.event_facts import LAST_BYTES, SAID, error_in, is_json, is_text, usage_in, without_usage
-from polyfleet.gate.flight import Flight
-from polyfleet.gate.leg import Leg, LegEnd
-from polyfleet.gate.resume import Continued
-from polyfleet.gate.sse import EventCutter, EventTooLong, data_of, each_event, split_events
-from polyfleet.gate.transcript import EventReader, Transcript
-from polyfleet.gate.upstream import UpstreamFailed
+from polyfleet.gate.http.client import Client
+from polyfleet.gate.http.sse import EventCutter, EventTooLong, data_of, each_event, split_events
+from polyfleet.gate.http.upstream import UpstreamFailed
+from polyfleet.gate.pool.flight import Flight
+from polyfleet.gate.relay.asked import Asked, Kind
+from polyfleet.gate.relay.event_facts import LAST_BYTES, SAID, error_in, is_json, is_text, usage_in, without_usage
+from polyfleet.gate.relay.leg import Leg, LegEnd
+from polyfleet.gate.relay.resume import Continued
+from polyfleet.gate.relay.transcript import EventReader, Transcript
 
 _FOLD_BYTES = 256 * 1024
 """Raw events kept before they are folded into the transcript, which is a tenth of their size."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from polyfleet.gate.keys import KeyFacts
 
 keys = typer.Typer(
-    help="Add, list and revoke the keys of the endpoint.",
+    help="Add, list, change and revoke the keys of the endpoint.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -40,7 +41,7 @@ def add(
         "rate_requests_per_min": _read("--rate", rate, _per_minute),
         "rate_tokens_per_min": _read("--tokens", tokens, _per_minute),
     }
-    asked = [model for many in models or () for model in many.replace(",", " ").split()]
+    asked = _models(models)
     with open_state(state) as engine:
         from polyfleet.gate.keys import create_key
 
@@ -73,6 +74,37 @@ def list_(
     for facts in found:
         shown.add_row(*_row(facts))
     console().print(shown)
+
+
+@keys.command()
+def change(
+    name: Annotated[str, typer.Argument(help="The key's name.")],
+    budget: Annotated[str | None, typer.Option(help="The most that it may use, such as 50usd; none: no limit.")] = None,
+    per: Annotated[str | None, typer.Option(help="The time of a budget, such as 30d; none: once and for all.")] = None,
+    rate: Annotated[str | None, typer.Option(help="The most requests, such as 600rpm; none: no limit.")] = None,
+    tokens: Annotated[str | None, typer.Option(help="The most tokens, such as 100k/min; none: no limit.")] = None,
+    models: Annotated[list[str] | None, typer.Option(help="Models that it may ask for; all: every one.")] = None,
+    state: StateUrl = None,
+) -> None:
+    """Change what is given; what was used stays used, and gates hear of it within a second."""
+    from polyfleet.cli.state import open_state
+
+    named = _models(models)
+    with open_state(state) as engine:
+        from polyfleet.gate.keys import Limit, change_key
+
+        def limit(option: str, text: str | None, reader: Callable[[str], float]) -> Limit | None:
+            if text is None:
+                return None
+            return Limit(None if text.strip().casefold() == "none" else _read(option, text, reader))
+
+        change_key(
+            engine, name, budget_usd=limit("--budget", budget, _usd), per_s=limit("--per", per, _seconds),
+            rate_requests_per_min=limit("--rate", rate, _per_minute),
+            rate_tokens_per_min=limit("--tokens", tokens, _per_minute),
+            models=None if models is None else [] if named == ["all"] else named,
+        )  # fmt: skip
+    typer.echo(f"changed {name}")
 
 
 @keys.command()
@@ -125,14 +157,18 @@ def _date(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).date().isoformat()
 
 
-def _read(option: str, text: str | None, reader: object) -> float | None:
+def _models(given: list[str] | None) -> list[str]:
+    return [model for many in given or () for model in many.replace(",", " ").split()]
+
+
+def _read(option: str, text: str | None, reader: Callable[[str], float]) -> float | None:
     """A quantity of the command line. Raises InputError that names the option."""
     from polyfleet.errors import InputError
 
     if text is None:
         return None
     try:
-        return float(reader(text))  # type: ignore[operator]
+        return reader(text)
     except ValueError as error:
         raise InputError(f"{option}: {error}") from None
 

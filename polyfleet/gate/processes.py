@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvloop
 from sqlalchemy import Engine
@@ -23,10 +24,14 @@ from polyfleet.files import read_text
 from polyfleet.gate.app import Gate, GateSettings, serve
 from polyfleet.gate.http.server import Limits
 from polyfleet.gate.keys.door import Door
+from polyfleet.gate.keys.fold import KEEP_S
 from polyfleet.gate.keys.open_door import OpenDoor
 from polyfleet.gate.pool.admission import AdmissionRules
 from polyfleet.gate.seen.metrics import Metrics
 from polyfleet.terms.route import routes_from_json
+
+if TYPE_CHECKING:
+    from polyfleet.gate.seen.traces import Traces
 
 _WORKER = "POLYFLEET_GATE_WORKER"
 _METRICS = "POLYFLEET_GATE_METRICS"
@@ -45,9 +50,25 @@ class GateCommand:
     workers: int = 1
     keys: bool = True
     access_log: Path | None = None
+    otlp: str | None = None
+    keep_s: float = KEEP_S
     drain_s: float = 30.0
     max_wait_s: float = 10.0
     body_bytes: int = 64 * 2**20
+
+    def traces(self) -> Traces | None:
+        """What makes traces, where they are asked for: nothing of it is imported else."""
+        if self.otlp is None:
+            return None
+        from polyfleet.gate.seen.traces import Traces
+
+        return Traces(self.otlp)
+
+    def door(self, engine: Engine | None) -> Door | OpenDoor:
+        """`engine` must be there where keys are asked for."""
+        if self.keys and engine is not None:
+            return Door(engine, keep_s=self.keep_s)
+        return OpenDoor(engine, keep_s=self.keep_s)
 
     def settings(self) -> GateSettings:
         folder = os.environ.get(_METRICS)
@@ -59,6 +80,7 @@ class GateCommand:
             worker=os.environ.get(_WORKER, "0"),
             drain_s=self.drain_s,
             access_log=self.access_log,
+            traces=self.traces(),
             metrics_folder=Path(folder) if folder else None,
             limits=Limits(body_bytes=self.body_bytes),
             admission=AdmissionRules(max_wait_s=self.max_wait_s),
@@ -67,11 +89,7 @@ class GateCommand:
 
 def run_one(command: GateCommand, engine: Engine | None, tell: Callable[[str], None]) -> None:
     """Serve in this process until it is ended. Raises RoutesError, LaunchError where the port cannot be had."""
-    if command.keys:
-        assert engine is not None
-        door: Door | OpenDoor = Door(engine)
-    else:
-        door = OpenDoor(engine)
+    door = command.door(engine)
 
     def ready(gate: Gate) -> None:
         tell(f"http://{_shown(command.host)}:{gate.port}")
@@ -88,6 +106,10 @@ def run_workers(command: GateCommand) -> None:
 
     Each is a process of its own that listens on the same port (SO_REUSEPORT: the kernel shares connections out).
     """
+    if command.otlp is not None:
+        from polyfleet.gate.seen.traces import check_collector
+
+        check_collector(command.otlp)
     routes_from_json(read_text(command.routes, RoutesError), file=command.routes)
     with _reserved(command) as port, tempfile.TemporaryDirectory(prefix="polyfleet-gate-") as folder:
         Metrics.clear(Path(folder))
@@ -156,6 +178,8 @@ class _Workers:
         ]
         line += [] if command.keys else ["--no-keys"]
         line += ["--state", command.state] if command.state else []
+        line += ["--keep", str(command.keep_s)]
+        line += ["--otlp", command.otlp] if command.otlp else []
         return line + (["--access-log", str(command.access_log)] if command.access_log else [])
 
     def _ended(self, pid: int) -> None:

@@ -29,7 +29,8 @@ class Told(NamedTuple):
 
 class Lent(NamedTuple):
     """What it is told in return: it now holds `held` of `period`, which ends in `left_s` (None: never). `used` by all
-    that told; other workers hold `elsewhere`, of which they did not need `elsewhere_free` when they last told."""
+    that told; other workers hold `elsewhere`, of which they did not need `elsewhere_free` when they last told. `over`
+    of what it holds is more than the limit allows, since that was lowered: it may not be taken again."""
 
     period: int
     held: int
@@ -37,6 +38,7 @@ class Lent(NamedTuple):
     used: int
     elsewhere: int
     elsewhere_free: int
+    over: int = 0
 
 
 class Hold:
@@ -54,7 +56,7 @@ class Account:
 
     def __init__(self, facts: BudgetFacts, active: set[Account]) -> None:
         self.id, self.kind, self.limit, self.per_s = facts.id, facts.kind, facts.limit, facts.per_s
-        self.held = self.taken = self.spent = 0
+        self.held = self.taken = self.spent = self.over = 0
         self.waiting = 0
         self.period, self.until_s = 0, float("inf")
         self.last: Lent | None = None
@@ -63,12 +65,31 @@ class Account:
         self._telling: Told | None = None
         self._demand = self._pace = self._idle_ticks = 0
         self._asked_low = False
+        self._stale = False
         self._active = active
+
+    def change(self, facts: BudgetFacts) -> bool:
+        """Whether the limit was changed. Then nothing is taken before all that is free was given back, and what the new
+        limit allows was leased."""
+        if (facts.limit, facts.per_s) == (self.limit, self.per_s):
+            return False
+        self.limit, self.per_s = facts.limit, facts.per_s
+        self._stale, self.empty_until_s = True, float("-inf")
+        self._active.add(self)
+        return True
+
+    def forget(self) -> None:
+        """The limit is no more."""
+        self.held = self.taken = self.spent = self.over = 0
+        self._telling, self._stale = None, False
 
     def free(self, now_s: float) -> int:
         """What can be taken; below zero where requests used more than was thought."""
-        if now_s >= self.until_s:
+        if self._stale or now_s >= self.until_s:
             return 0
+        return self._left() - self.over
+
+    def _left(self) -> int:
         told = self._telling
         return self.held - self.taken - self.spent - (told.spent + told.back if told else 0)
 
@@ -120,12 +141,12 @@ class Account:
     @property
     def dirty(self) -> bool:
         """There is something to tell or to ask."""
-        return bool(self.spent or self.waiting or self._gives_back or self.low)
+        return bool(self.spent or self.waiting or self._stale or self.over or self._gives_back or self.low)
 
     @property
     def asleep(self) -> bool:
         """Nothing is held, taken or to be told: it need not be looked at before it is used again."""
-        return not (self.held or self.taken or self.spent or self.waiting or self._telling or self._pace)
+        return not (self.held or self.taken or self.spent or self.waiting or self._telling or self._pace or self._stale)
 
     @property
     def _gives_back(self) -> bool:
@@ -142,7 +163,11 @@ class Account:
     def tell(self, now_s: float, *, closing: bool = False) -> Told:
         """What to tell; until `told` or `told_again` is called, nothing of it is free."""
         gives = closing or self._gives_back
-        back = max(0, self.free(now_s) - self.waiting) if gives else 0
+        free = self.free(now_s)
+        back = max(0, free - self.waiting) if gives else 0
+        if self._stale or self.over:
+            left = max(0, self._left())
+            back = left if self._stale else max(back, min(left, self.over))
         ahead = 0 if gives else max(_AHEAD_TICKS * self._pace, _AHEAD_WAITING * self.waiting)
         self._telling = Told(self.id, self.period, self.spent, back, self.taken + self.waiting, ahead)
         self.spent, self.hungry_elsewhere = 0, False
@@ -155,7 +180,8 @@ class Account:
         self._telling = None
         if lent.period != self.period:
             self.taken = self.spent = 0
-        self.period, self.held, self.last = lent.period, lent.held, lent
+        self.period, self.held, self.over, self.last = lent.period, lent.held, lent.over, lent
+        self._stale = False
         self.until_s = float("inf") if lent.left_s is None else asked_s + lent.left_s
         if told and lent.held < told.need and lent.elsewhere_free <= 0:
             self.empty_until_s = now_s + refuse_s

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from sqlalchemy import Engine
 
 from polyfleet.gate.keys.account import Account, Hold
+from polyfleet.gate.keys.fold import KEEP_S
 from polyfleet.gate.keys.passes import NANO, Estimate, Pass, Used
 from polyfleet.gate.keys.refusals import model_not_allowed, no_such_key, state_silent, too_large, used_up
 from polyfleet.gate.keys.rows import row_of
@@ -38,12 +39,13 @@ class Door:
     """
 
     def __init__(
-        self, engine: Engine, *, clock: Callable[[], float] = boot_s, lease_s: float = 120.0, usable_s: float = 10.0
-    ) -> None:
+        self, engine: Engine, *, clock: Callable[[], float] = boot_s, lease_s: float = 120.0, usable_s: float = 10.0,
+        keep_s: float = KEEP_S,
+    ) -> None:  # fmt: skip
         self._clock = clock
         self._known: dict[str, _Known] = {}
         self._looking = 0
-        self._teller = Teller(engine, self._heard_of, clock=clock, lease_s=lease_s, usable_s=usable_s)
+        self._teller = Teller(engine, self._heard_of, clock=clock, lease_s=lease_s, usable_s=usable_s, keep_s=keep_s)
 
     async def start(self) -> None:
         """Reads the keys. Raises SQLAlchemyError where the database fails."""
@@ -78,6 +80,10 @@ class Door:
             if account.runs_low():
                 self._teller.wake()
         return Pass(facts, model, admitted_at=time.time(), holds=holds)
+
+    async def check(self, presented: str | None) -> None:
+        """Whether this key is one. Raises Refused: 401, 503, as `admit` does."""
+        await self._find(presented)
 
     def settle(self, pass_: Pass, used: Used) -> None:
         """What the request used, in the place of what was held. Counts once; further calls do nothing."""

@@ -1,7 +1,8 @@
 """One exchange of a worker with the database: it tells what was used, gives back, and leases anew; in one transaction.
 
 A budget's row is locked from the first reading to the end (PostgreSQL by `FOR UPDATE`, SQLite by its one writer), so
-that at every moment `used` + all leases <= `limit`. A worker's exchanges are numbered: one whose end was not heard of
+that at every moment `used` + all leases <= `limit`; where the limit was lowered, none is lent until that is so again. A
+worker's exchanges are numbered: one whose end was not heard of
 can be sent again and counts once.
 """
 
@@ -135,7 +136,8 @@ def _serve(
     held = mine + grant
     changes.budget(budget, period, used, hungry)
     changes.lease(leases, told, period, held)
-    return Lent(period, held, None if ends_at is None else ends_at - now, used, elsewhere, elsewhere_free)
+    over = max(0, min(held, used + elsewhere + held - budget["limit"]))
+    return Lent(period, held, None if ends_at is None else ends_at - now, used, elsewhere, elsewhere_free, over)
 
 
 class _Changes:

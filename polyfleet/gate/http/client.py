@@ -5,6 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from polyfleet.gate.seen.access_log import AccessLine
+    from polyfleet.gate.seen.traces import Trace
 
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 
@@ -12,7 +17,9 @@ _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 class Client:
     """One answer to one request. Nothing is written once the client is gone.
 
-    `flow`, where set, is told True when the client reads too slowly and False when it has caught up.
+    `flow`, where set, is told True when the client reads too slowly and False when it has caught up. `error` is the
+    code that the client got; `told` adds to a line of the access log what became of the request; `trace` is there where
+    traces are on.
     """
 
     __slots__ = (
@@ -20,11 +27,14 @@ class Client:
         "_close",
         "_head_only",
         "_waiting",
+        "error",
         "finished",
         "flow",
         "request_id",
         "started",
         "status",
+        "told",
+        "trace",
         "transport",
     )
 
@@ -39,6 +49,9 @@ class Client:
         self.status = 0
         self._waiting = b""
         self.flow: Callable[[bool], None] | None = None
+        self.error = ""
+        self.told: Callable[[AccessLine], AccessLine] | None = None
+        self.trace: Trace | None = None
 
     @property
     def keep_alive(self) -> bool:

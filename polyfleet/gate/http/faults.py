@@ -34,12 +34,28 @@ class Fault(Exception):
     """The client's request cannot be answered: `status` and an OpenAI-form error."""
 
     def __init__(
-        self, status: int, code: str, message: str, *, param: str | None = None, retry_after_s: float | None = None
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        param: str | None = None,
+        retry_after_s: float | None = None,
+        allow: str | None = None,
     ) -> None:
         super().__init__(message)
         self.status, self.code, self.message, self.param = status, code, message, param
-        self.retry_after_s = retry_after_s
+        self.retry_after_s, self.allow = retry_after_s, allow
 
     @property
     def body(self) -> bytes:
         return fault_body(self.status, self.code, self.message, self.param)
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        headers = [(b"content-type", b"application/json")]
+        if self.retry_after_s is not None:
+            headers.append((b"retry-after", b"%d" % max(1, -(-self.retry_after_s // 1))))
+        if self.allow is not None:
+            headers.append((b"allow", self.allow.encode()))
+        return headers

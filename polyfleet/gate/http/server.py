@@ -21,6 +21,9 @@ from polyfleet.gate.http.faults import Fault, fault_body, fault_event
 from polyfleet.gate.http.headers import request_id_of
 
 _LOG = logging.getLogger(__name__)
+STOPPED = "gate_stopped"
+_LOOK_EVERY_S = 0.05
+_BACK_AFTER_S = 5
 Handle = Callable[[web.BaseRequest, Client], Awaitable[None]]
 
 
@@ -47,6 +50,7 @@ class GateServer(web.Server):
             access_log=None,
             keepalive_timeout=limits.idle_s,
             lingering_time=2.0,
+            auto_decompress=False,
             logger=_LOG,
         )
 
@@ -70,7 +74,7 @@ class GateServer(web.Server):
             await self._handle(request, client)
         except Fault as fault:
             if not client.started:
-                client.whole(fault.status, [(b"content-type", b"application/json")], fault.body)
+                client.whole(fault.status, fault.headers, fault.body)
         except Exception:
             _LOG.exception("request %s failed within the gate", client.request_id)
             _say_broken(client)
@@ -79,6 +83,19 @@ class GateServer(web.Server):
         return _Sent(client.keep_alive and not self.closing, client.status)
 
     closing = False
+
+    async def drain(self, limit_s: float) -> None:
+        """Until nobody waits for an answer; whoever still does at the limit is told that the gate ends."""
+        until = self._loop.time() + limit_s
+        while self._waiting() and self._loop.time() < until:
+            await asyncio.sleep(_LOOK_EVERY_S)
+        for client in self._waiting():
+            _say_stopped(client)
+        await self.shutdown(_LOOK_EVERY_S)
+
+    def _waiting(self) -> list[Client]:
+        clients = [getattr(connection, "client", None) for connection in self.connections]
+        return [client for client in clients if client is not None and not client.finished]
 
 
 class _Sent:
@@ -104,10 +121,11 @@ class _Connection(RequestHandler):
         self.client: Client | None = None
         self._limits = server.limits
         self._stalled: asyncio.TimerHandle | None = None
+        self._head: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self._loop.call_later(self._limits.head_s, self._head_is_due, self._request_count)
+        self._head = self._loop.call_later(self._limits.head_s, self._head_is_due, self._request_count)
 
     def _head_is_due(self, seen: int) -> None:
         if self._request_count == seen and self.transport is not None:
@@ -131,8 +149,9 @@ class _Connection(RequestHandler):
             self.transport.abort()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        if self._stalled is not None:
-            self._stalled.cancel()
+        for timer in (self._head, self._stalled):  # a running one keeps the connection's memory
+            if timer is not None:
+                timer.cancel()
         super().connection_lost(exc)
 
     def handle_error(
@@ -178,6 +197,19 @@ async def read_body(request: web.BaseRequest, client: Client, limits: Limits) ->
 
 def _too_large(limits: Limits) -> Fault:
     return Fault(413, "body_too_large", f"a body may have {limits.body_bytes} bytes")
+
+
+def _say_stopped(client: Client) -> None:
+    told = "the gate was stopped before this was answered"
+    if client.started:
+        client.write(fault_event(503, STOPPED, told))
+        client.finish()
+        client.status = 503
+    else:
+        headers = [(b"content-type", b"application/json"), (b"retry-after", b"%d" % _BACK_AFTER_S)]
+        client.close_after()
+        client.whole(503, headers, fault_body(503, STOPPED, told))
+    client.error, client.transport = STOPPED, None  # whatever comes now is too late
 
 
 def _say_broken(client: Client) -> None:

@@ -16,6 +16,8 @@ from polyfleet.gate.seen.metrics import Gauge
 from polyfleet.routing import FairQueue, Promises
 
 _ENOUGH = 4
+_UNKNOWN_S = 5.0
+"""When to come back where nothing is known of the speed: soon, since most engines answer within seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +75,13 @@ class Admission:
         when told to; without it any request of the key is taken for that one."""
         return Entry(self, model, key, self.pool.cost(model, ask), body_bytes or len(body), body)
 
-    def predicted_wait_s(self, model: str, key: str, ask: Ask) -> float:
-        """Seconds that a request would wait now, as far as it can be told."""
+    def predicted_wait_s(self, model: str, key: str = "", ask: Ask | None = None) -> float:
+        """Seconds that a request would wait now, as far as it can be told; one of the mean size where none is given."""
         door = self._doors.get(model)
         if door is None or (not door.queue and self._has_room(model, door)):
             return 0.0
-        return self._wait_s(model, door, key, self.pool.cost(model, ask), newcomer=False) or 0.0
+        cost = door.took_work.value if ask is None else self.pool.cost(model, ask)
+        return self._wait_s(model, door, key, cost, newcomer=False) or 0.0
 
     # for Entry alone
 
@@ -137,8 +140,7 @@ class Admission:
         if fits and bytes_fit and self._waiting < self.rules.waiting:
             return
         after_s = max(0.0, (wait_s or 0.0) - most_s)
-        told = door.promises.book(entry.key, entry.mark, entry.cost, after_s, self._rate(entry.model, door), now)
-        raise Refused(429, "overloaded", f"{entry.model} is at its limit; come back in {told:.0f} s", told)
+        raise self._full(entry, door, after_s)
 
     async def _wait(self, entry: Entry, door: _Door) -> None:
         loop = asyncio.get_running_loop()
@@ -176,8 +178,13 @@ class Admission:
     def _too_late(self, model: str, door: _Door, entry: Entry) -> Refused:
         if not self.pool.ready(model):
             return Refused(503, "no_replica", f"no replica of {model} is ready")
-        told = door.promises.book(entry.key, entry.mark, entry.cost, 0.0, self._rate(model, door), self.clock())
-        return Refused(429, "overloaded", f"{model} is at its limit; come back in {told:.0f} s", told)
+        return self._full(entry, door, 0.0)
+
+    def _full(self, entry: Entry, door: _Door, after_s: float) -> Refused:
+        rate, told = self._rate(entry.model, door), _UNKNOWN_S
+        if rate > 0:
+            told = door.promises.book(entry.key, entry.mark, entry.cost, after_s, rate, self.clock())
+        return Refused(429, "overloaded", f"{entry.model} is at its limit; come back in {told:.0f} s", told)
 
     def _drain_all(self) -> None:
         for model, door in self._doors.items():
@@ -193,6 +200,7 @@ class Admission:
     def _gauges(self) -> Iterator[Gauge]:
         for model, door in self._doors.items():
             yield "polyfleet_queue", (model,), float(door.queue.waiting)
+            yield "polyfleet_predicted_wait_seconds", (model,), self.predicted_wait_s(model)
 
 
 class Entry:

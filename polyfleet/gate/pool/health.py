@@ -68,10 +68,12 @@ class Health:
         self._trouble_at = float("-inf")
         self._warm_since = warm_since
 
-    def worked(self, now: float) -> bool:
-        """A request was answered. True where that brings it back."""
+    def worked(self, now: float, began_at: float = float("-inf")) -> bool:
+        """A request that began then was answered. True where that brings it back: as a trial, or where it began after
+        the ejection, since nobody else could take it; being slow is not disproved by it."""
         self._failures = self._probes = 0
-        if self.state is not Standing.TRIAL:
+        after = self.state is Standing.EJECTED and began_at > self._trouble_at and self.reason != "slow"
+        if self.state is not Standing.TRIAL and not after:
             return False
         self.state, self.reason, self._warm_since = Standing.OPEN, "", now
         return True
@@ -103,6 +105,13 @@ class Health:
         """Put it on trial where its time is up and, if it is probed, a probe was answered since. True where that
         changed it."""
         if self.state is not Standing.EJECTED or now < self._until or (self._watched and not self._answers):
+            return False
+        self.state = Standing.TRIAL
+        return True
+
+    def recall(self) -> bool:
+        """Put it on trial before its time, where a probe was answered since: the others are in trouble, too."""
+        if self.state is not Standing.EJECTED or not (self._watched and self._answers):
             return False
         self.state = Standing.TRIAL
         return True

@@ -172,7 +172,7 @@ class Pool:
 
     def _learn(self, flight: Flight, now: float, longest_s: float) -> None:
         lane, tokens = flight.lane, flight.output_tokens
-        if lane.health.worked(now):
+        if lane.health.worked(now, flight.began_at):
             self._changed()
         if lane.limit < lane.slots:
             lane.had_room()
@@ -238,6 +238,9 @@ class Pool:
 
     def _eject(self, lane: Lane, now: float, reason: str) -> None:
         if lane.health.state is Standing.OPEN and not self._may_spare(lane):
+            recalled = [other for other in self._lanes.values() if other is not lane and other.health.recall()]
+            if recalled:
+                self._changed()
             return
         if lane.health.state is not Standing.EJECTED:
             self.metrics.ejected(lane.route.id, reason)

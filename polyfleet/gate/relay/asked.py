@@ -22,6 +22,18 @@ class Kind(StrEnum):
     RESPONSES = "/v1/responses"
 
 
+_OUTPUT: dict[Kind, tuple[str, ...]] = {
+    Kind.CHAT: ("max_completion_tokens", "max_tokens"),
+    Kind.COMPLETIONS: ("max_completion_tokens", "max_tokens"),
+    Kind.EMBEDDINGS: (),
+    Kind.RESPONSES: ("max_output_tokens",),
+}
+"""What limits an answer's tokens. A name of another kind is not believed: the engine would not heed it."""
+COUNTS = {kind: (*names, "n") if kind in {Kind.CHAT, Kind.COMPLETIONS} else names for kind, names in _OUTPUT.items()}
+"""Fields that must be whole numbers, 0 or more."""
+_MOST = 2**63 - 1
+
+
 @dataclass
 class Asked:
     """One request: its bytes, its fields, and what follows from them."""
@@ -32,7 +44,7 @@ class Asked:
     model: str
     stream: bool
     max_tokens: int | None = field(init=False)
-    """The client's limit; None where it set none."""
+    """The client's limit, the largest where it set several; None where it set none that all engines heed."""
     wants_usage: bool = field(init=False)
     input_tokens: int = field(init=False)
     """A guess before any engine has counted: four bytes a token, as English text has; ids are counted."""
@@ -41,11 +53,21 @@ class Asked:
         self.max_tokens, self.wants_usage, self.input_tokens = self._limit(), self._asks_usage(), self._input()
 
     def _limit(self) -> int | None:
-        for name in ("max_completion_tokens", "max_tokens", "max_output_tokens"):
-            value = self.fields.get(name)
-            if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-                return value
-        return None
+        if self.fields.get("n_predict") is not None:
+            return None  # llama.cpp's own: there it goes before the others, elsewhere it is nothing
+        return max(self._limits, default=None)
+
+    @property
+    def _limits(self) -> set[int]:
+        return {int(value) for name in _OUTPUT[self.kind] if (value := self.fields.get(name)) is not None}
+
+    @property
+    def answers(self) -> int:
+        """How many answers are asked for: `n` to each prompt."""
+        prompt = self.fields.get("prompt")
+        prompts = len(prompt) if isinstance(prompt, list) and prompt and not isinstance(prompt[0], int) else 1
+        n = self.fields.get("n")
+        return (int(n) if isinstance(n, int | float) and n > 1 else 1) * prompts
 
     @property
     def stop(self) -> tuple[str, ...]:
@@ -56,7 +78,7 @@ class Asked:
 
     @property
     def greedy(self) -> bool:
-        return self.fields.get("temperature") in {0} or self.fields.get("top_k") == 1
+        return self.fields.get("temperature") == 0 or self.fields.get("top_k") == 1
 
     def _asks_usage(self) -> bool:
         options = self.fields.get("stream_options")
@@ -105,9 +127,11 @@ class Asked:
         fields = self.fields
         if self.kind not in {Kind.CHAT, Kind.COMPLETIONS}:
             return "this kind of answer is not made of tokens that can be handed over"
-        for name, most in (("n", 1), ("best_of", 1)):
-            if isinstance(fields.get(name), int) and fields[name] > most:
+        for name in ("n", "best_of"):
+            if isinstance(fields.get(name), int | float) and fields[name] > 1:
                 return f"{name} > 1"
+        if len(self._limits) > 1:
+            return "two limits of tokens"
         for name in _STATEFUL:
             if fields.get(name):
                 return name
@@ -166,9 +190,14 @@ _STATEFUL = (
     "structured_outputs",
     "use_beam_search",
     "logits_processors",
+    "n_predict",
     "prompt_logprobs",
     "modalities",
 )
+
+
+_SURELY_SHALLOW = 250
+"""With so few brackets nothing can lie deeper than what can be written again."""
 
 
 def read_asked(kind: Kind, body: bytes) -> Asked:
@@ -177,6 +206,8 @@ def read_asked(kind: Kind, body: bytes) -> Asked:
         fields = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise Fault(400, "invalid_json", f"the body is not JSON: {error}") from None
+    if body.count(b"{") + body.count(b"[") > _SURELY_SHALLOW:
+        _check_depth(fields)
     if not isinstance(fields, dict):
         raise Fault(400, "invalid_json", "the body is not a JSON object")
     model = fields.get("model")
@@ -185,18 +216,29 @@ def read_asked(kind: Kind, body: bytes) -> Asked:
     stream = fields.get("stream", False)
     if not isinstance(stream, bool) and stream is not None:
         raise Fault(400, "invalid_type", "`stream` must be true or false", param="stream")
-    asked = Asked(kind, body, fields, model, bool(stream))
-    _check_types(asked)
-    return asked
+    _check_types(kind, fields)
+    return Asked(kind, body, fields, model, bool(stream))
 
 
-def _check_types(asked: Asked) -> None:
-    fields = asked.fields
-    if asked.kind is Kind.CHAT and not isinstance(fields.get("messages"), list):
+def _check_depth(fields: Any) -> None:
+    """What a resume puts into another request must be writable there: orjson reads deeper than it writes."""
+    try:
+        orjson.dumps([fields])
+    except TypeError:
+        raise Fault(400, "too_deep", "the body is nested too deeply") from None
+
+
+def _check_types(kind: Kind, fields: dict[str, Any]) -> None:
+    if kind is Kind.CHAT and not isinstance(fields.get("messages"), list):
         raise Fault(400, "invalid_type", "`messages` must be a list of messages", param="messages")
-    if asked.kind is Kind.COMPLETIONS and not isinstance(fields.get("prompt"), str | list):
+    if kind is Kind.COMPLETIONS and not isinstance(fields.get("prompt"), str | list):
         raise Fault(400, "invalid_type", "`prompt` must be a text or a list", param="prompt")
-    for name in ("max_tokens", "max_completion_tokens", "n"):
+    for name in COUNTS[kind]:
         value = fields.get(name)
-        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
+        if value is not None and not (_is_whole(value) and 0 <= value <= _MOST):
             raise Fault(400, "invalid_type", f"`{name}` must be a whole number, 0 or more", param=name)
+
+
+def _is_whole(value: Any) -> bool:
+    """As JSON Schema has it: 2.0 is a whole number."""
+    return type(value) is int or (type(value) is float and value.is_integer())

@@ -47,7 +47,7 @@ class Attempts:
         self._legs = 0
         self._deadline = 0.0
         self.route: Route | None = None
-        self.input_tokens = self.output_tokens = self.resumed = self.retries = 0
+        self.input_tokens = self.output_tokens = self.resumed = self.retries = self.at_token = 0
         self.ttft_s: float | None = None
         self.routes: list[str] = []
         self.key, self.usd = "", 0.0
@@ -100,7 +100,10 @@ class Attempts:
                 await self._finish_first(route, engine, leg)
                 return
             if self._client.started and leg is not None:
-                break
+                if leg.fold().finish is None:
+                    break
+                await self._finish_first(route, engine, leg)  # all was said: only the counts and the end are missing
+                return
             if leg is not None and end.whole and end.status not in _ELSEWHERE:
                 self._pass_whole(route, end)
                 return
@@ -149,17 +152,18 @@ class Attempts:
                 raise Fault(502, "replica_lost", f"the replica failed ({end.reason}) and this cannot be resumed: {why}")
             await self._legs_on(route, engine, continued, end)
         except CannotResume as error:
-            self._client.write(
-                fault_event(502, "replica_lost", f"the replica failed and the stream cannot go on: {error}")
-            )
+            self._break_off(Fault(502, "replica_lost", f"the replica failed and the stream cannot go on: {error}"))
         except Fault as fault:
-            self._client.write(fault_event(fault.status, fault.code, fault.message))
-            self._client.status = fault.status
+            self._break_off(fault)
         else:
             self._client.write(continued.end())
             usage = continued.usage or {}
             self.input_tokens, self.output_tokens = usage["prompt_tokens"], usage["completion_tokens"]
         self._client.finish()
+
+    def _break_off(self, fault: Fault) -> None:
+        self._client.write(fault_event(fault.status, fault.code, fault.message))
+        self._client.status, self._client.error = fault.status, fault.code
 
     async def _legs_on(self, route: Route, dead: Engine, continued: Continued, end: LegEnd) -> None:
         """Legs until the stream is at its end. Raises Fault, CannotResume."""
@@ -187,6 +191,7 @@ class Attempts:
                 continue
             continued.handed_over(route.id, target.id)
             self.resumed += 1
+            self.at_token = continued.before
             shared.metrics.resumed(self._asked.model, route.id, target.id)
             _, end = await self._fly(
                 target,
@@ -264,7 +269,10 @@ class Attempts:
         except KeyError:
             return None, LegEnd(False, reason="the route is gone")
         self.routes.append(route.id)
-        request = request_bytes(route, path, body, self._headers, client.request_id)
+        trace, headers = client.trace, self._headers
+        if trace is not None:
+            headers = trace.attempt(route, headers)
+        request = request_bytes(route, path, body, headers, client.request_id)
         leg, outcome, fresh = None, Outcome.CANCELLED, False
         try:
             while True:
@@ -285,6 +293,8 @@ class Attempts:
                 self.ttft_s = flight.first_s
             counts = leg.counts() if isinstance(leg, FirstLeg) and outcome is Outcome.OK else None
             flight.done(outcome, counts[1] if counts else None)
+            if trace is not None:
+                trace.attempted(outcome, flight, leg.status if leg is not None else 0, self.at_token)
 
     async def _send(self, route: Route, leg: Leg, request: bytes, fresh: bool) -> LegEnd:
         try:

@@ -70,6 +70,9 @@ class Leg:
         self.close(end)
 
     def close(self, end: LegEnd) -> None:
+        exchange, self.exchange = self.exchange, None  # what it does from now on is another's
+        if exchange is not None and self.paused:
+            exchange.resume()
         if not self.ended.done():
             self.ended.set_result(end)
 

@@ -26,6 +26,7 @@ class DoorLike(Protocol):
     """Who may ask, for how much; see Door and OpenDoor."""
 
     async def admit(self, presented: str | None, model: str, estimate: Estimate) -> Pass: ...
+    async def check(self, presented: str | None) -> None: ...
     def settle(self, pass_: Pass, used: Used) -> None: ...
 
 
@@ -36,31 +37,45 @@ class Relay:
         self.shared, self.admission, self.door = shared, admission, door
         self._meters: dict[str, RouteMeter] = {}
 
-    async def answer(self, kind: Kind, body: bytes, headers: Mapping[str, str], client: Client) -> Attempts | None:
-        """Writes the answer, errors included. Gives what the access log tells, None where it was not let in."""
+    async def answer(self, kind: Kind, body: bytes, headers: Mapping[str, str], client: Client) -> None:
+        """Writes the answer, errors included."""
         began = monotonic()
         asked: Asked | None = None
         try:
-            asked = read_asked(kind, body)
-            return await self._admitted(asked, headers, client)
+            try:
+                asked = read_asked(kind, body)
+            except Fault:
+                await self.door.check(key_of(headers))  # what is wrong with a request is no stranger's business
+                raise
+            await self._admitted(asked, headers, client)
         except Refused as no:
-            self.shared.metrics.refused(self._known(asked), no.code)
-            tell(client, Fault(no.status, no.code, no.message, retry_after_s=no.retry_after_s))
+            tell(client, self._fault(no, self._known(asked)))
         except Fault as fault:
             tell(client, fault)
         finally:
             self.shared.metrics.answered(self._known(asked), client.status or 499, monotonic() - began)
-        return None
+
+    async def check_key(self, headers: Mapping[str, str]) -> None:
+        """Whether the key is one at all, before a body is taken that is still to come. Raises Fault."""
+        try:
+            await self.door.check(key_of(headers))
+        except Refused as no:
+            raise self._fault(no, "") from None
+
+    def _fault(self, no: Refused, model: str) -> Fault:
+        self.shared.metrics.refused(model, no.code)
+        return Fault(no.status, no.code, no.message, retry_after_s=no.retry_after_s)
 
     def _known(self, asked: Asked | None) -> str:
         """The model, where it is one of the gate's own: clients must not name metrics."""
         return asked.model if asked is not None and self.shared.pool.routes(asked.model) else ""
 
-    async def _admitted(self, asked: Asked, headers: Mapping[str, str], client: Client) -> Attempts:
+    async def _admitted(self, asked: Asked, headers: Mapping[str, str], client: Client) -> None:
         shared = self.shared
         ask = Ask(float(asked.input_tokens), _float(asked.max_tokens), asked.conversation)
-        pass_ = await self.door.admit(key_of(headers), asked.model, self._estimate(asked))
         attempts = Attempts(shared, asked, ask, headers, client)
+        client.told = attempts.told
+        pass_ = await self.door.admit(key_of(headers), asked.model, self._estimate(asked))
         attempts.key = pass_.key
         try:
             if not shared.pool.routes(asked.model):
@@ -74,7 +89,6 @@ class Relay:
             tell(client, fault)
         finally:
             self._settle(pass_, attempts, asked, client)
-        return attempts
 
     def _estimate(self, asked: Asked) -> Estimate:
         """The most that it can use: a token stands for at least one byte of the request."""
@@ -85,9 +99,8 @@ class Relay:
             output = max(1, max(contexts, default=_UNSAID_OUTPUT_TOKENS) - asked.input_tokens)
         if asked.kind is Kind.EMBEDDINGS:
             output = 0
-        answers = asked.fields.get("n")
         most = min(len(asked.body), max(contexts, default=len(asked.body)))
-        return Estimate.of(most, output * (max(answers, 1) if isinstance(answers, int) else 1), routes)
+        return Estimate.of(most, output * asked.answers, routes)
 
     def _settle(self, pass_: Pass, attempts: Attempts, asked: Asked, client: Client) -> None:
         status = client.status or 499
@@ -113,10 +126,8 @@ def tell(client: Client, fault: Fault) -> None:
     """The fault as the answer, where none has begun."""
     if client.started:
         return
-    headers = [(b"content-type", b"application/json")]
-    if fault.retry_after_s is not None:
-        headers.append((b"retry-after", b"%d" % max(1, -(-fault.retry_after_s // 1))))
-    client.whole(fault.status, headers, fault.body)
+    client.error = fault.code
+    client.whole(fault.status, fault.headers, fault.body)
 
 
 def unknown_model(asked: str, known: list[str]) -> Fault:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from polyfleet.gate.seen.metrics import Metrics
 
 _MOST_WAITING = 20_000
+_LONGEST_MODEL = 200
 
 
 class AccessLine(NamedTuple):
@@ -96,5 +97,6 @@ def _text(at: float, line: AccessLine) -> str:
     """What was asked in the query is left out: some clients put their key there."""
     row = {"at": datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds"), **line._asdict()}
     row["path"] = line.path.split("?", 1)[0]
+    row["model"] = line.model[:_LONGEST_MODEL]
     row["seconds"] = round(line.seconds, 6)
     return json.dumps(row, separators=(",", ":")) + "\n"

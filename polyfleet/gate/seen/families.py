@@ -40,6 +40,7 @@ FAMILIES = (
     Family("polyfleet_queue_seconds", "histogram", ("model",), "Waiting for admission", WAIT_BOUNDS_S),
     Family("polyfleet_log_lines_lost", "counter", (), "Access log lines that could not be written"),
     Family("polyfleet_queue", "gauge", ("model",), "Requests that wait"),
+    Family("polyfleet_predicted_wait_seconds", "gauge", ("model",), "Wait of a new key's request; of workers, the sum"),
     Family("polyfleet_in_flight", "gauge", ("route",), "Requests in flight"),
     Family("polyfleet_work_tokens", "gauge", ("route",), "Work in flight in tokens"),
     Family("polyfleet_route", "gauge", ("route", "state"), "Gate workers that see the route in this state"),

@@ -259,3 +259,44 @@ def test_who_waits_for_a_route_is_called_when_one_comes():
         assert await pool.wait_pick("chat", ASK, frozenset({"a", "b"}), timeout_s=2) is None
 
     simulate(main())
+
+
+def _back_off(pool, clock, name, times):
+    """Ejected again and again: out for 2, 4, 8 ... seconds."""
+    fail(pool, name, 1, Outcome.STALLED)
+    for _ in range(times):
+        clock.now += HealthRules().eject_most_s / 2
+        pool.pick("chat", ASK)
+        fail(pool, name, 1)
+
+
+def test_a_route_that_answered_as_the_last_resort_is_back_before_its_time():
+    pool, clock = pool_of("a", "b")
+    _back_off(pool, clock, "b", 5)
+    assert pool.pick("chat", ASK, frozenset({"a"})).id == "b"
+    fly(pool, "b")
+    clock.now += 1.0
+    assert pool.standing("b") is Standing.EJECTED  # it began in the moment of the ejection: it says nothing
+    fly(pool, "b")
+    assert pool.standing("b") is Standing.OPEN
+
+
+def test_where_the_only_open_route_stalls_one_that_answers_probes_is_tried_at_once():
+    pool, clock = pool_of("a", "b")
+    _back_off(pool, clock, "b", 5)
+    clock.now += 0.5
+    pool.probed(route("b"), answered=True)
+    fail(pool, "a", 1, Outcome.STALLED)
+    assert pool.standing("b") is Standing.TRIAL
+    fly(pool, "b")
+    fail(pool, "a", 1, Outcome.STALLED)
+    assert (pool.standing("a"), pool.standing("b")) == (Standing.EJECTED, Standing.OPEN)
+    assert picked(pool, 20) == ["b"] * 20
+
+
+def test_a_route_that_answers_no_probe_waits_out_its_time_even_then():
+    pool, clock = pool_of("a", "b")
+    _back_off(pool, clock, "b", 5)
+    pool.probed(route("b"), answered=False)
+    fail(pool, "a", 1, Outcome.STALLED)
+    assert pool.standing("b") is Standing.EJECTED

@@ -144,6 +144,7 @@ async def gate_before(
     engine: str = "vllm",
     door: Any = None,
     rules: Rules | None = None,
+    traces: Any = None,
     **fields: Any,
 ):  # type: ignore[no-untyped-def]
     """A running gate; ends with everything that it started."""
@@ -156,6 +157,7 @@ async def gate_before(
             drain_s=1.0,
             rules=rules or Rules(patience_s=2.0, pause_s=0.01),
             access_log=tmp_path / "access.log",
+            traces=traces,
         ),
         door or OpenDoor(),
     )

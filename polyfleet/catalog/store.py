@@ -55,11 +55,15 @@ def load_catalog(overlays: Sequence[Path] = (), *, include_unproven: bool = Fals
     return Catalog(dict(load_chips()), offers, hosted, digest.hexdigest(), as_of)
 
 
+_NOT_OF_A_PLAN = frozenset({"images.csv", "clusters.csv"})
+"""How a build is started changes no plan: a new image's tag does not make a plan one of an older catalog."""
+
+
 @cache
 def _tables_digest() -> str:
     digest = hashlib.sha256()
     for path in sorted(TABLES.rglob("*")):
-        if path.is_file():
+        if path.is_file() and path.name not in _NOT_OF_A_PLAN:
             digest.update(path.relative_to(TABLES).as_posix().encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()

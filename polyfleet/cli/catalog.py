@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from polyfleet.cli import catalog_prices
 
 if TYPE_CHECKING:
     from polyfleet.cli.terminal import NotedTable
@@ -22,28 +25,51 @@ class What(StrEnum):
     PROVIDERS = "providers"
 
 
-def catalog(
-    what: Annotated[What, typer.Argument(help="Which table.")],
-    chip: Annotated[str | None, typer.Option(help="Only this chip, by name or alias.")] = None,
-    provider: Annotated[str | None, typer.Option(help="Only this provider.")] = None,
-    region: Annotated[str | None, typer.Option(help="Continent, country, jurisdiction or region name.")] = None,
-    model: Annotated[str | None, typer.Option(help="Only offers of this model by the token.")] = None,
-    offers: Annotated[list[Path] | None, typer.Option(help="Your own offers (CSV), laid over the catalog.")] = None,
-    unproven: Annotated[bool, typer.Option("--unproven", help="Also prices no second source confirms.")] = False,
-    most: Annotated[int, typer.Option("--most", min=1, help="Most rows to print.")] = 30,
-    as_json: Annotated[bool, typer.Option("--json", help="Everything found, as JSON.")] = False,
-) -> None:
-    """Search the catalog. Every row carries its source and date; `--json` prints all fields."""
-    from polyfleet import api
-    from polyfleet.cli.terminal import console
+catalog = typer.Typer(
+    help="Search what can be bought; read live prices into your file; see what moved.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 
-    found = api.search_catalog(
-        what.value, chip=chip, provider=provider, region=region, model=model, overlays=offers or (), unproven=unproven
-    )
-    if as_json:
-        typer.echo(_json(found))
-        return
-    console().print(_TABLES[what](found[:most], len(found)))
+
+def _searching(what: What) -> Callable[..., None]:
+    def search(
+        chip: Annotated[str | None, typer.Option(help="Only this chip, by name or alias.")] = None,
+        provider: Annotated[str | None, typer.Option(help="Only this provider.")] = None,
+        region: Annotated[str | None, typer.Option(help="Continent, country, jurisdiction or region name.")] = None,
+        model: Annotated[str | None, typer.Option(help="Only offers of this model by the token.")] = None,
+        offers: Annotated[list[Path] | None, typer.Option(help="Your own offers (CSV), laid over the catalog.")] = None,
+        unproven: Annotated[bool, typer.Option("--unproven", help="Also prices no second source confirms.")] = False,
+        most: Annotated[int, typer.Option("--most", min=1, help="Most rows to print.")] = 30,
+        as_json: Annotated[bool, typer.Option("--json", help="Everything found, as JSON.")] = False,
+    ) -> None:
+        from polyfleet import api
+        from polyfleet.cli.terminal import console
+
+        found = api.search_catalog(
+            what.value, chip=chip, provider=provider, region=region, model=model, overlays=offers or (),
+            unproven=unproven,
+        )  # fmt: skip
+        if as_json:
+            typer.echo(_json(found))
+            return
+        console().print(_TABLES[what](found[:most], len(found)))
+
+    search.__doc__ = _HELP[what]
+    return search
+
+
+_HELP = {
+    What.OFFERS: "What can be bought at what price; every row carries its source and date.",
+    What.CHIPS: "The chips, as their datasheets state them.",
+    What.MODELS: "The models that are known, and who sells them by the token.",
+    What.PROVIDERS: "Whom one can buy from.",
+}
+for _what in What:
+    catalog.command(_what.value)(_searching(_what))
+catalog.command()(catalog_prices.refresh)
+catalog.command()(catalog_prices.diff)
 
 
 def _json(found: tuple[Any, ...]) -> str:

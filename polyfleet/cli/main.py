@@ -22,7 +22,9 @@ from polyfleet.cli import (
     init,
     keys,
     logs,
+    manifests,
     plan,
+    recipe,
     schema,
     speed,
     status,
@@ -57,15 +59,17 @@ _VERBS: dict[str, dict[str, Callable[..., None]]] = {
         "down": down.down,
         "gate": gate.gate,
         "usage": usage.usage,
+        "manifests": manifests.manifests,
+        "recipe": recipe.recipe,
     },
     "Prove": {"drill": drill.drill},
     "Speed and traffic": {"speed": speed.speed, "calibrate": calibrate.calibrate, "demand": demand.demand},
-    "Catalog": {"catalog": catalog.catalog},
 }
 for panel, verbs in _VERBS.items():
     for name, verb in verbs.items():
         app.command(name, rich_help_panel=panel)(verb)
 app.add_typer(keys.keys, name="keys", rich_help_panel="Run")
+app.add_typer(catalog.catalog, name="catalog", rich_help_panel="Catalog")
 
 
 def _print_version(wanted: bool) -> None:

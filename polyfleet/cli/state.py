@@ -37,7 +37,7 @@ def open_state(url: str | None) -> Iterator[Engine]:
         raise MissingExtraError("the state of a fleet", "serve") from None
     if url and url.startswith(("postgres:", "postgresql:", "postgresql+")):
         try:
-            import psycopg  # noqa: F401
+            import psycopg  # noqa: F401 - only whether it is there
         except ImportError:
             raise MissingExtraError("a state in PostgreSQL", "postgres") from None
     settings = Settings.from_environment()

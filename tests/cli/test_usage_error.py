@@ -27,7 +27,7 @@ def told(monkeypatch, capsys):
         (["plan", "x", "--otput", "o"], "polyfleet plan: no such option: --otput; did you mean `--output`?"),
         (["plan"], "polyfleet plan: missing argument"),
         (["plan", "a", "b"], "unexpected extra argument"),
-        (["catalog", "chip"], "'chip' is not one of 'offers', 'chips', 'models', 'providers'; did you mean `chips`?"),
+        (["catalog", "chip"], "polyfleet catalog: no such command 'chip'; did you mean `chips`?"),
         (["schema", "Plan"], "did you mean `plan`?"),
         (["speed", "--chips", "0"], "(got '0')"),
         (["speed", "--chips=many"], "(got 'many')"),

@@ -55,12 +55,12 @@ def _address(url: str) -> URL:
 
 def _tune(connection: object, _record: object) -> None:
     """WAL lets readers go on beside the writer; the driver's own transactions are off, see `_begin_immediate`."""
-    connection.isolation_level = None  # type: ignore[attr-defined]
-    cursor = connection.cursor()  # type: ignore[attr-defined]
+    connection.isolation_level = None  # type: ignore[attr-defined]  # the driver's own, which has no type
+    cursor = connection.cursor()  # type: ignore[attr-defined]  # the driver's own, which has no type
     for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 
 
 def _begin_immediate(connection: object) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")  # type: ignore[attr-defined]
+    connection.exec_driver_sql("BEGIN IMMEDIATE")  # type: ignore[attr-defined]  # the driver's own, which has no type

@@ -198,6 +198,9 @@ def close(home: Home, timeout_s: float) -> None:
         if not keeper_runs(home):
             start_keeper(home)
         time.sleep(0.1)
+    gone_at = time.monotonic() + 2.0
+    while keeper_pid(home.folder) is not None and time.monotonic() < gone_at:
+        time.sleep(0.02)  # its lock is free a moment before its process has ended
     processes.end_all(f"{home_hash(home.folder)}/", 1.0)
 
 

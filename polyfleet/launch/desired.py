@@ -43,11 +43,14 @@ def replicas_of(source: SpecSource, home: Path) -> tuple[ReplicaSpec, ...]:
     return tuple(made)
 
 
-def gate_spec(port: int, routes: Path, state_url: str, host: str = "127.0.0.1") -> ReplicaSpec:
+def gate_spec(
+    port: int, routes: Path, state_url: str, host: str = "127.0.0.1", *, workers: int = 1, otlp: str | None = None
+) -> ReplicaSpec:
     """The gate as a thing to keep running. `state_url` without a password: command lines can be read by anyone here."""
     command = (
         "{python}", "-m", "polyfleet", "gate", "--routes", str(routes), "--state", state_url,
-        "--host", host, "--port", str(port),
+        "--host", host, "--port", str(port), *(("--workers", str(workers)) if workers > 1 else ()),
+        *(("--otlp", otlp) if otlp else ()),
     )  # fmt: skip
     return ReplicaSpec(
         id=GATE, workload="", served=(GATE,), engine=GATE, weights="", command=command, port=port, slots=1

@@ -21,12 +21,14 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Alive:
-    """A replica that runs, as found: `spec` is what it was started as."""
+    """A replica that runs, as found: `spec` is what it was started as. `url` is empty while it has no address;
+    `trouble` says in a line what holds it up, as far as its place knows."""
 
     spec: ReplicaSpec
     pid: int
     process_started: float
     url: str
+    trouble: str = ""
 
 
 class StillThereError(LaunchError):
@@ -53,4 +55,8 @@ class Driver(Protocol):
 
     def logs(self, replica_id: str, *, last: int | None = None, follow: bool = False) -> Iterator[str]:
         """Lines of its log, the `last` ones or all, then those to come where `follow`."""
+        ...
+
+    def tidy(self) -> None:
+        """Bound what grows, such as logs; called again and again. Raises OSError."""
         ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import shlex
+import socket
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,16 +16,17 @@ from polyfleet.terms.fleet import ReplicaSpec
 @dataclass(frozen=True, slots=True)
 class Engine:
     """One engine. `command` has {python}, {weights}, {port}, {slots}, {context}, {threads}, {names}
-    (its served names, one argument each) filled in. `shares_port`: binds with SO_REUSEPORT, so that its port can be
-    held for it. `module` must be importable in the Python that runs it; `extra` of polyfleet brings it. `speaks`: how
-    the gate talks to it. The metrics are names of its Prometheus page: requests running and waiting, tokens written.
+    (its served names, one argument each) filled in. `shares_port`: the socket option that it binds with, by which its
+    port can be held for it. `module` must be importable in the Python that runs it; `extra` of polyfleet brings it.
+    `speaks`: how the gate talks to it. The metrics are names of its Prometheus page: requests running and waiting,
+    tokens written.
     `weights`: `gguf`, `folder`, or `any`.
     """
 
     command: tuple[str, ...]
     health: str = "/health"
     speaks: str = "openai"
-    shares_port: bool = False
+    shares_port: int | None = None
     module: str | None = None
     extra: str | None = None
     weights: str = "any"
@@ -40,7 +42,7 @@ ENGINES: Mapping[str, Engine] = {
             "{python}", "-m", "polyfleet.launch.llamacpp_server", "{weights}", "--port", "{port}", "--slots", "{slots}",
             "--context", "{context}", "--threads", "{threads}", "--names", "{names}",
         ),
-        speaks="llama.cpp", shares_port=True, module="xllamacpp", extra="local", weights="gguf",
+        speaks="llama.cpp", shares_port=socket.SO_REUSEPORT, module="xllamacpp", extra="local", weights="gguf",
         running="llamacpp:requests_processing", waiting="llamacpp:requests_deferred",
         tokens="llamacpp:tokens_predicted_total",
     ),
@@ -50,7 +52,7 @@ ENGINES: Mapping[str, Engine] = {
             "--port", "{port}", "--max-num-seqs", "{slots}", "--max-model-len", "{context}", "--dtype", "float32",
             "--enforce-eager", "--max-logprobs", "20", "--served-model-name", "{names}",
         ),
-        speaks="vllm", shares_port=True, module="vllm", weights="folder",
+        speaks="vllm", shares_port=socket.SO_REUSEADDR, module="vllm", weights="folder",
         environment={
             "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": "{threads}",
             "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1",

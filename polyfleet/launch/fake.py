@@ -41,11 +41,14 @@ class FakeDriver:
     def list(self) -> Mapping[str, Alive]:
         return dict(self.alive)
 
-    def logs(self, replica_id: str, *, last: int | None = None, follow: bool = False) -> Iterator[str]:  # noqa: ARG002
+    def logs(self, replica_id: str, *, last: int | None = None, follow: bool = False) -> Iterator[str]:  # noqa: ARG002 - as the protocol says
         if replica_id not in self.lines:
             raise LaunchError(f"{replica_id} has no log")
         lines = self.lines[replica_id]
         yield from lines if last is None else lines[-last:]
+
+    def tidy(self) -> None:
+        """Nothing grows here."""
 
     def kill(self, replica_id: str) -> None:
         """It dies, by no wish of ours."""

@@ -96,6 +96,7 @@ class Keeper:
             self._stops[replica.spec.id] = self._pool.submit(self._driver.stop, replica, grace_s)
         self._known = after
         self._outliving(lambda: self._remember(after, wanted, now))
+        self._outliving(self._driver.tidy)
         return wanted.closing and not alive and not self._stops and not after
 
     def _what_is_wanted(self) -> Wanted:
@@ -113,7 +114,7 @@ class Keeper:
         """Whether it could be done. What cannot (a full disk, a database that is away) is tried again next time."""
         try:
             act()
-        except PolyfleetError as error:
+        except (PolyfleetError, OSError) as error:
             self._complain(error)
             return False
         return True
@@ -132,6 +133,9 @@ class Keeper:
         except StillThereError:
             return replica  # not seen yet: the next look finds it, or finds it gone
         except LaunchError as error:
+            if error.can_retry:  # nothing is wrong with the replica: the next tick tries again
+                self._complain(error)
+                return replica.model_copy(update={"last_lines": (str(error),)})
             deaths = replica.restarts + 1
             state = ReplicaState.FAILING if self._pace.is_failing(deaths) else ReplicaState.STOPPED
             update = {"restarts": deaths, "state": state, "since": now, "last_lines": (str(error),)}

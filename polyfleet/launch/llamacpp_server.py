@@ -1,6 +1,6 @@
 """`python -m polyfleet.launch.llamacpp_server MODEL.gguf --port N`: llama.cpp's own server, and nothing else.
 
-It answers on 127.0.0.1 until it is ended. What it cannot do it says on stderr, in llama.cpp's words.
+It answers on 127.0.0.1, or on `--host`, until it is ended. What it cannot do it says on stderr, in llama.cpp's words.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _WARNINGS = 2
 
 def main(arguments: list[str] | None = None) -> None:
     """Serve until a signal ends the process; exits 1 where the server cannot start."""
-    import xllamacpp  # type: ignore[import-untyped, unused-ignore]
+    import xllamacpp  # type: ignore[import-untyped, unused-ignore]  # an extra
 
     asked = _parser().parse_args(arguments)
     params = xllamacpp.CommonParams()
     params.model.path = asked.model
     params.model_alias = set(asked.names)
-    params.hostnames = ["127.0.0.1"]
+    params.hostnames = [asked.host]
     params.port = asked.port
     params.reuse_port = True
     params.n_parallel = asked.slots
@@ -58,6 +58,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m polyfleet.launch.llamacpp_server")
     parser.add_argument("model")
+    parser.add_argument("--host", default="127.0.0.1", help="in a container its own address, or 0.0.0.0")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--slots", type=int, default=4)
     parser.add_argument("--context", type=int, default=2048, help="tokens of one slot")

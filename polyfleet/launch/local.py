@@ -9,8 +9,6 @@ import os
 import signal
 import socket
 import sys
-import time
-from collections import deque
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +17,7 @@ from pydantic import ValidationError
 
 from polyfleet.errors import LaunchError
 from polyfleet.files import make_folder
-from polyfleet.launch import ports, processes
+from polyfleet.launch import log_file, ports, processes
 from polyfleet.launch.driver import Alive, Started, StillThereError
 from polyfleet.launch.engines import ENGINES, command_line, environment
 from polyfleet.launch.reconcile import GATE
@@ -84,17 +82,13 @@ class LocalDriver:
     def logs(self, replica_id: str, *, last: int | None = None, follow: bool = False) -> Iterator[str]:
         path = self.log_path(replica_id)
         try:
-            file = path.open(encoding="utf-8", errors="replace")
+            yield from log_file.follow(path, last) if follow else log_file.read(path, last)
         except OSError as error:
             raise LaunchError(f"{replica_id} has no log: {error.strerror}") from None
-        with file:
-            yield from (line.rstrip("\n") for line in (deque(file, last) if last is not None else file))
-            while follow:
-                line = file.readline()
-                if line:
-                    yield line.rstrip("\n")
-                else:
-                    time.sleep(0.1)
+
+    def tidy(self) -> None:
+        for path in (self.home / "logs").glob("*.log"):
+            log_file.bound(path)
 
     def log_path(self, replica_id: str) -> Path:
         """Where its log is, whether it runs or not."""
@@ -135,9 +129,10 @@ class LocalDriver:
         if spec.port is not None:
             ports.require_free(spec.port)
             return spec.port, ()
-        if not ENGINES[spec.engine].shares_port:
+        option = ENGINES[spec.engine].shares_port
+        if option is None:
             return ports.free_port(), ()
-        reserved: socket.socket = held.enter_context(ports.reserve())
+        reserved: socket.socket = held.enter_context(ports.reserve(option))
         return int(reserved.getsockname()[1]), (reserved.fileno(),)
 
     def _spawn(self, spec: ReplicaSpec, port: int, url: str, passed: tuple[int, ...]) -> int:

@@ -10,11 +10,11 @@ from polyfleet.errors import LaunchError
 HOST = "127.0.0.1"
 
 
-def reserve() -> socket.socket:
-    """A socket bound to a free port, not listening. An engine that binds with SO_REUSEPORT shares the port with it, and
-    nobody else is given it while the socket lives."""
+def reserve(option: int = socket.SO_REUSEPORT) -> socket.socket:
+    """A socket bound to a free port, not listening. An engine that binds with the same option (SO_REUSEPORT, or
+    SO_REUSEADDR) shares the port with it, and nobody else is given it while the socket lives."""
     held = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    held.setsockopt(socket.SOL_SOCKET, option, 1)
     held.bind((HOST, 0))
     return held
 

@@ -41,7 +41,18 @@ def spawn(command: Sequence[str], environment: Mapping[str, str], log: IO[bytes]
         pass_fds=passed,
     )  # fmt: skip
     child.returncode = 0  # else it would warn that a child outlives it, which is what is wanted here
+    _wait_for_environment(child.pid)
     return child.pid
+
+
+def _wait_for_environment(pid: int) -> None:
+    """A program is told of as started a moment before the kernel shows its environment, by which it is found again."""
+    given_up_at = time.monotonic() + 1.0
+    while time.monotonic() < given_up_at and start_time(pid) is not None:
+        with contextlib.suppress(OSError):
+            if (_PROC / str(pid) / "environ").read_bytes():
+                return
+        time.sleep(0.001)
 
 
 def start_time(pid: int) -> float | None:

@@ -133,6 +133,8 @@ def _living(view: View, pace: Pace, alive: Alive, known: Replica | None, kept: R
     if known.state is ReplicaState.READY:
         steady = view.now - known.since >= pace.steady_s
         return known.model_copy(update={"restarts": 0, "last_lines": ()}) if steady and known.restarts else known
+    told = (alive.trouble,) if alive.trouble else known.last_lines if known.restarts else ()
+    known = known if known.last_lines == told else known.model_copy(update={"last_lines": told})
     return _in_state(known, ReplicaState.READY if answers else ReplicaState.STARTING, view.now)
 
 

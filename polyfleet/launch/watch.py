@@ -35,7 +35,9 @@ Ask = Callable[[Alive], Answer]
 
 
 def ask_over_http(alive: Alive) -> Answer:
-    """Its health, and its load where its engine tells."""
+    """Its health, and its load where its engine tells. What has no address yet is not ready."""
+    if not alive.url:
+        return Answer(ready=False)
     engine = ENGINES.get(alive.spec.engine, ENGINES["command"])
     try:
         if fetch(alive.url, health_path(alive.spec)) is None:

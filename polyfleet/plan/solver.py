@@ -186,7 +186,7 @@ def _greet() -> None:
     kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, 1)
-        highspy.Highs()  # type: ignore[no-untyped-call]
+        highspy.Highs()  # type: ignore[no-untyped-call]  # highspy has no types
     finally:
         os.dup2(kept, 1)
         os.close(kept)
@@ -195,7 +195,7 @@ def _greet() -> None:
 
 def _quiet() -> highspy.Highs:
     _greet()
-    return highspy.Highs()  # type: ignore[no-untyped-call]
+    return highspy.Highs()  # type: ignore[no-untyped-call]  # highspy has no types
 
 
 def _add(highs: highspy.Highs, rows: Rows) -> None:

@@ -60,7 +60,8 @@ def test_llama_cpp_is_started_with_what_its_server_takes(tmp_path, weights):
     assert line[1:3] == ["-m", "polyfleet.launch.llamacpp_server"]
     asked = _parser().parse_args(line[3:])
     assert vars(asked) == {
-        "model": str(weights), "port": 8123, "slots": 3, "context": 512, "threads": 2, "names": ["chat", "toy"]
+        "model": str(weights), "host": "127.0.0.1", "port": 8123, "slots": 3, "context": 512, "threads": 2,
+        "names": ["chat", "toy"],
     }  # fmt: skip
 
 

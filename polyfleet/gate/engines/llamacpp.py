@@ -90,10 +90,10 @@ class LlamaCpp:
         finish = "length" if event.get("stop_type") == "limit" else "stop"
         return Piece(text=event.get("content", ""), ids=tuple(event.get("tokens") or ()), finish=finish, usage=usage)
 
-    def why_not(self, asked: Asked) -> str | None:  # noqa: ARG002
+    def why_not(self, asked: Asked) -> str | None:  # noqa: ARG002 - as the protocol says
         return None
 
-    async def prompt_ids(self, call: Call, asked: Asked, model: str) -> tuple[int, ...]:  # noqa: ARG002
+    async def prompt_ids(self, call: Call, asked: Asked, model: str) -> tuple[int, ...]:  # noqa: ARG002 - as the protocol says
         prompt = asked.fields.get("prompt")
         if asked.kind is Kind.CHAT:
             fields = {name: value for name, value in asked.fields.items() if name not in {"stream", "logprobs"}}
@@ -103,13 +103,13 @@ class LlamaCpp:
         answer = await call("/tokenize", {"content": prompt, "add_special": True, "parse_special": True})
         return tuple(answer["tokens"])
 
-    async def ids_of(self, call: Call, text: str, model: str) -> list[int]:  # noqa: ARG002
+    async def ids_of(self, call: Call, text: str, model: str) -> list[int]:  # noqa: ARG002 - as the protocol says
         return list((await call("/tokenize", {"content": text, "add_special": False}))["tokens"])
 
-    async def text_of(self, call: Call, ids: list[int], model: str) -> str:  # noqa: ARG002
+    async def text_of(self, call: Call, ids: list[int], model: str) -> str:  # noqa: ARG002 - as the protocol says
         return str((await call("/detokenize", {"tokens": ids}))["content"])
 
-    async def go_on(self, call: Call, asked: Asked, model: str, ids: list[int], left: int | None) -> Continuation:  # noqa: ARG002
+    async def go_on(self, call: Call, asked: Asked, model: str, ids: list[int], left: int | None) -> Continuation:  # noqa: ARG002 - as the protocol says
         body = _OPENAI_SAMPLING | carried(asked)
         body |= {"prompt": ids, "n_predict": -1 if left is None else left, "stream": True, "return_tokens": True}
         if asked.wants_logprobs:

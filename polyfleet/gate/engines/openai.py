@@ -28,16 +28,16 @@ class OpenAi:
     def armed(self, asked: Asked) -> dict[str, Any]:
         return asking_usage(asked)
 
-    def plain(self, asked: Asked) -> dict[str, Any]:  # noqa: ARG002
+    def plain(self, asked: Asked) -> dict[str, Any]:  # noqa: ARG002 - as the protocol says
         return {}
 
-    def clean(self, raw: bytes, asked: Asked) -> bytes:  # noqa: ARG002
+    def clean(self, raw: bytes, asked: Asked) -> bytes:  # noqa: ARG002 - as the protocol says
         return raw
 
     def read(self, event: dict[str, Any]) -> Piece:
         return read_openai(event)
 
-    def why_not(self, asked: Asked) -> str | None:  # noqa: ARG002
+    def why_not(self, asked: Asked) -> str | None:  # noqa: ARG002 - as the protocol says
         return "the engine tells no token ids"
 
     async def prompt_ids(self, call: Call, asked: Asked, model: str) -> tuple[int, ...]:

@@ -31,7 +31,7 @@ class Vllm:
             return {}
         return asking_usage(asked) | ({} if asked.wants_ids else {"return_token_ids": True})
 
-    def plain(self, asked: Asked) -> dict[str, Any]:  # noqa: ARG002
+    def plain(self, asked: Asked) -> dict[str, Any]:  # noqa: ARG002 - as the protocol says
         return {}
 
     def clean(self, raw: bytes, asked: Asked) -> bytes:

@@ -45,7 +45,7 @@ class GateServer(web.Server):
         self.limits = limits
         self._handle = handle
         super().__init__(
-            self._answer,  # type: ignore[arg-type]
+            self._answer,  # type: ignore[arg-type]  # aiohttp wants its own response; see _Sent
             handler_cancellation=True,
             access_log=None,
             keepalive_timeout=limits.idle_s,
@@ -58,7 +58,7 @@ class GateServer(web.Server):
         return _Connection(self, loop=self._loop, **self._kwargs)
 
     def _make_request(self, *parts: Any) -> web.BaseRequest:
-        return web.BaseRequest(*parts, self._loop, client_max_size=self.limits.body_bytes)  # type: ignore[misc, arg-type]
+        return web.BaseRequest(*parts, self._loop, client_max_size=self.limits.body_bytes)  # type: ignore[misc, arg-type]  # as aiohttp itself calls it
 
     async def _answer(self, request: web.BaseRequest) -> _Sent:
         connection = request.protocol
@@ -69,7 +69,7 @@ class GateServer(web.Server):
             keep_alive=request.keep_alive and not self.closing,
             head_only=request.method == "HEAD",
         )
-        connection.client = client  # type: ignore[attr-defined]
+        connection.client = client  # type: ignore[attr-defined]  # a _Connection
         try:
             await self._handle(request, client)
         except Fault as fault:
@@ -79,7 +79,7 @@ class GateServer(web.Server):
             _LOG.exception("request %s failed within the gate", client.request_id)
             _say_broken(client)
         finally:
-            connection.client = None  # type: ignore[attr-defined]
+            connection.client = None  # type: ignore[attr-defined]  # as above
         return _Sent(client.keep_alive and not self.closing, client.status)
 
     closing = False
@@ -156,10 +156,10 @@ class _Connection(RequestHandler):
 
     def handle_error(
         self,
-        request: web.BaseRequest,  # noqa: ARG002
+        request: web.BaseRequest,  # noqa: ARG002 - aiohttp hands it
         status: int = 500,
         exc: BaseException | None = None,
-        message: str | None = None,  # noqa: ARG002
+        message: str | None = None,  # noqa: ARG002 - aiohttp hands it
     ) -> web.StreamResponse:
         """What the parser refuses: in OpenAI's form, and without a traceback in the log."""
         if exc is not None and status >= 500:

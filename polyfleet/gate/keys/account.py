@@ -204,7 +204,7 @@ class Budget(Account):
             self.spent += nano(used.usd)
             self._active.add(self)
 
-    def _mark(self, amount: int, now_s: float) -> object:  # noqa: ARG002
+    def _mark(self, amount: int, now_s: float) -> object:  # noqa: ARG002 - as the protocol says
         return self.period
 
     def retry_after_s(self, amount: int, now_s: float) -> float | None:

@@ -195,7 +195,7 @@ class Attempts:
             shared.metrics.resumed(self._asked.model, route.id, target.id)
             _, end = await self._fly(
                 target,
-                lambda flight, read=plan.read: RestLeg(flight, read, self._client, continued),  # type: ignore[misc]
+                lambda flight, read=plan.read: RestLeg(flight, read, self._client, continued),  # type: ignore[misc]  # mypy infers no default
                 plan.path,
                 orjson.dumps(plan.body),
             )

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from polyfleet import api
+from polyfleet.cli.main import main
+from polyfleet.launch.desired import replicas_of
 
 ROOT = Path(__file__).resolve().parent.parent
 SPECS = sorted((ROOT / "examples").glob("*.yaml"))
@@ -49,6 +51,22 @@ def test_the_python_example_shows_that_a_tighter_promise_never_costs_less(capsys
     assert cost["60ms"] <= cost["30ms"] * 1.02
     assert cost["2ms"] is None
     assert "nearest" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "engines"),
+    [("local", ["llama.cpp"] * 3), ("local-vllm", ["vllm-cpu", "llama.cpp", "llama.cpp"])],
+)
+def test_an_example_of_local_replicas_is_checked_as_up_does_it(name, engines, tmp_path, monkeypatch):
+    """Not started: vLLM is not installed everywhere."""
+    path = ROOT / "examples" / f"{name}.yaml"
+    monkeypatch.setattr("sys.argv", ["polyfleet", "check", str(path)])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 0
+    replicas = replicas_of(api.load_spec(path), tmp_path)
+    assert [replica.engine for replica in replicas] == engines
+    assert all("polyfleet/tiny" in replica.served for replica in replicas)
 
 
 def test_the_documented_example_is_the_one_that_runs():

@@ -13,21 +13,19 @@ import argparse
 import asyncio
 import contextlib
 import json
-import socket
-import struct
 import sys
 import tempfile
 import time
 import urllib.request
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import uvloop
 from bench_gate import free_port, running
 from bench_peers import Started
 from fuzz_cases import KINDS, Case, Cases, Ends, sound_body
+from fuzz_connection import Answer, Connection
+from fuzz_judge import Seen, judge, said, told
 from mock_answer import BadRequest
 from mock_upstream import Mock
 from soak_gate import rss_mib
@@ -38,7 +36,6 @@ from polyfleet.terms.route import Route, Routes
 
 _HEAD_S = 15.0
 """How long the gate waits for a head; see Limits."""
-_RESET = struct.pack("ii", 1, 0)
 
 
 class ToughMock(Mock):
@@ -60,105 +57,6 @@ class ToughMock(Mock):
             return super().tell(method, path, body)
         except Exception:
             return b'HTTP/1.1 400 Bad Request\r\ncontent-length: 12\r\n\r\n{"error":{}}'
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """`status` 0: the connection was closed without one."""
-
-    status: int = 0
-    body: bytes = b""
-    closes: bool = True
-
-
-@dataclass(slots=True)
-class Seen:
-    """What all cases together came to."""
-
-    statuses: Counter[int] = field(default_factory=Counter)
-    kinds: dict[str, Counter[int]] = field(default_factory=dict)
-    sound: int = 0
-    problems: Counter[str] = field(default_factory=Counter)
-    examples: dict[str, bytes] = field(default_factory=dict)
-    rss_mib: list[float] = field(default_factory=list)
-
-    def problem(self, what: str, raw: bytes) -> None:
-        self.problems[what] += 1
-        self.examples.setdefault(what, raw)
-
-
-def judge(seen: Seen, case: Case, answers: list[Answer], right: dict[int, str]) -> None:
-    """Counts a case's answers, and what is wrong with them."""
-    for answer in answers:
-        seen.statuses[answer.status] += 1
-        seen.kinds.setdefault(case.name, Counter())[answer.status] += 1
-        if answer.status >= 500:
-            seen.problem(f"{case.name}: {answer.status}", case.raw)
-        if 400 <= answer.status < 500 and answer.body and b'"error"' not in answer.body:
-            seen.problem(f"{case.name}: a {answer.status} not in OpenAI's form", case.raw)
-    if case.statuses and answers[0].status not in (*case.statuses, *((0,) if 413 in case.statuses else ())):
-        seen.problem(f"{case.name}: {answers[0].status} instead of {case.statuses}", case.raw)
-    for index, number in enumerate(case.right):
-        seen.sound += 1
-        got = answers[index] if index < len(answers) else Answer()
-        if got.status != 200 or said(got.body) != right[number]:
-            seen.problem(f"{case.name}: not answered rightly ({got.status})", case.raw)
-
-
-def said(body: bytes) -> str:
-    """Text, finish and usage of an answer, streamed or not."""
-    with contextlib.suppress(ValueError, LookupError, TypeError):
-        if not body.startswith(b"data: "):
-            whole = json.loads(body)
-            choice = whole["choices"][0]
-            return repr((choice["message"]["content"], choice["finish_reason"], whole["usage"]))
-        *events, last = [event[6:] for event in body.split(b"\n\n")[:-1]]
-        told = [json.loads(event) for event in events]
-        choices = [choice for one in told for choice in one["choices"]]
-        text = "".join(choice["delta"].get("content") or "" for choice in choices)
-        return repr((text, choices[-1]["finish_reason"], told[-1]["usage"])) if last == b"[DONE]" else "no end"
-    return "unreadable"
-
-
-class Connection:
-    """One connection that speaks raw bytes; reset, not closed, so that no port is left waiting."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self.writer = reader, writer
-        self.last = "nothing"
-
-    @classmethod
-    async def to(cls, port: int) -> Connection:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**22)
-        plug = writer.get_extra_info("socket")
-        plug.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-        return cls(reader, writer)
-
-    async def answer(self, method: bytes = b"POST") -> Answer:
-        """The next answer; none where the gate closes first."""
-        try:
-            while (head := await self._reader.readuntil(b"\r\n\r\n")).split(b" ", 2)[1].startswith(b"1"):
-                pass
-            low = head.lower()
-            closes = b"connection: close" in low or head.startswith(b"HTTP/1.0")
-            return Answer(int(head.split(b" ", 2)[1]), await self._body(low, method), closes)
-        except (asyncio.IncompleteReadError, ConnectionError, IndexError, ValueError):
-            return Answer()
-
-    async def _body(self, head: bytes, method: bytes) -> bytes:
-        if method == b"HEAD":
-            return b""
-        if b"transfer-encoding: chunked" not in head:
-            _, found, length = head.partition(b"content-length: ")
-            return await self._reader.readexactly(int(length.split(b"\r")[0])) if found else await self._reader.read()
-        body = b""
-        while size := int(await self._reader.readuntil(b"\r\n"), 16):
-            body += (await self._reader.readexactly(size + 2))[:-2]
-        await self._reader.readexactly(2)
-        return body
-
-    def reset(self) -> None:
-        self.writer.transport.abort()
 
 
 class Fuzz:
@@ -318,26 +216,6 @@ async def _direct(port: int, number: int) -> bytes:
     answer = await connection.answer()
     connection.reset()
     return answer.body
-
-
-def told(seen: Seen, held: str, took: float, options: argparse.Namespace) -> bool:
-    """Prints what was seen; gives whether all is well."""
-    classes = Counter(f"{status // 100}xx" if status else "closed" for status in seen.statuses.elements())
-    print(f"{options.requests:,} cases in {took:.0f} s (seed {options.seed}); {dict(sorted(classes.items()))}")
-    print(f"by status: {dict(sorted(seen.statuses.items()))}")
-    print(f"{seen.sound:,} sound requests between them, each compared with the engine's own answer")
-    warm = seen.rss_mib[len(seen.rss_mib) // 4 :] or [0.0]
-    half = len(warm) // 2 or 1
-    grown = max(warm[half:] or warm) - max(warm[:half])
-    shown = ", ".join(f"{one:.0f}" for one in seen.rss_mib[:: max(1, len(seen.rss_mib) // 8)])
-    print(f"memory over the run: {shown} MiB; its peak grew by {grown:.1f} after warm-up")
-    print(f"still open: {held or 'nothing'}")
-    if options.verbose:
-        for name, counts in sorted(seen.kinds.items()):
-            print(f"  {name}: {dict(sorted(counts.items()))}")
-    for problem, count in seen.problems.most_common(20):
-        print(f"PROBLEM {count} x {problem}\n    {seen.examples[problem][:600]!r}")
-    return not seen.problems and not held and grown <= options.growth_mib
 
 
 def main() -> None:

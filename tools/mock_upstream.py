@@ -19,7 +19,7 @@ from typing import cast
 
 import orjson
 from mock_answer import Asked, BadRequest, Dialect, Piece, asked_for, events, pieces, whole
-from mock_language import chat_ids, prompt_ids
+from mock_language import chat_ids, prompt_ids, raw_of
 
 _KEPT_ANSWERS = 512
 
@@ -243,7 +243,12 @@ def _tokenized(body: bytes) -> bytes:
     return orjson.dumps({"count": len(ids), "max_model_len": 100_000, "tokens": ids})
 
 
-_POSTED = {"/v1/embeddings": _embedded, "/tokenize": _tokenized}
+def _detokenized(body: bytes) -> bytes:
+    raw = b"".join(map(raw_of, orjson.loads(body)["tokens"]))
+    return orjson.dumps({"prompt": raw.decode(errors="replace")})
+
+
+_POSTED = {"/v1/embeddings": _embedded, "/tokenize": _tokenized, "/detokenize": _detokenized}
 
 
 async def _run(options: argparse.Namespace) -> None:

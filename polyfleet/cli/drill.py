@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from polyfleet.drill.run import Blow, Course
 
 KEY_VARIABLE = "POLYFLEET_KEY"
+_STRICT = "judged strictly: two undisturbed runs agreed in every answer"
+_SOFT = "judged softly: the engine itself wavers, so requests were cut before the first token that it is not sure of"
 
 
 def drill(
@@ -118,6 +120,7 @@ def _show(report: DrillReport) -> None:
         shown.add_row(row.fault, *(str(count) for count in counts), str(row.resumed), gap)
     out = console()
     out.print(shown)
+    out.print(_STRICT if report.strict else _SOFT)
     for row in report.rows:
         for detail in row.details:
             out.print(f"{row.fault}: {detail}")

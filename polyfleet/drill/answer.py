@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
+
+
+class Handover(NamedTuple):
+    """Where the gate says that a stream went on: from one replica to another, after so many tokens of the answer."""
+
+    source: str
+    target: str
+    at_token: int
 
 
 @dataclass(slots=True)
 class Answer:
     """One stream as its client saw it. `error` says why it is no whole answer (None: it is one).
 
-    `pieces` are the texts of its events, `input_tokens` and `output_tokens` the usage that it was told, `resumed` the
-    replicas on which the gate says that it went on, `retry_after` the header of a refusal, `refusals` how often it was
-    asked before to come back later. Times in seconds.
+    `pieces` are the texts of its events, `input_tokens` and `output_tokens` the usage that it was told, `route` the
+    replica that began, `resumed` where the gate says that it went on, `retry_after` the header of a refusal, `refusals`
+    how often it was asked before to come back later. Times in seconds.
     """
 
     index: int
@@ -22,7 +30,8 @@ class Answer:
     finish_reason: str | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
-    resumed: tuple[str, ...] = ()
+    route: str = ""
+    resumed: tuple[Handover, ...] = ()
     error: str | None = None
     done: bool = False
     first_s: float | None = None
@@ -35,6 +44,12 @@ class Answer:
     @property
     def text(self) -> str:
         return "".join(self.pieces)
+
+    @property
+    def way(self) -> tuple[str, ...]:
+        """The replicas that took part, in their order."""
+        first = self.resumed[0].source if self.resumed else self.route
+        return (first, *(place.target for place in self.resumed))
 
     def take(self, event: bytes) -> None:
         """Adds one SSE event (without the blank line after it)."""
@@ -82,7 +97,9 @@ class Answer:
         if usage := told.get("usage"):
             self.input_tokens, self.output_tokens = usage["prompt_tokens"], usage["completion_tokens"]
         if resumed := (told.get("polyfleet") or {}).get("resumed"):
-            self.resumed = tuple(str(place) for place in resumed)
+            self.resumed = tuple(
+                Handover(str(place["from"]), str(place["to"]), int(place["at_token"])) for place in resumed
+            )
 
     def _take_choice(self, choice: dict[str, Any]) -> None:
         piece = choice["delta"].get("content") if "delta" in choice else choice["text"]

@@ -66,6 +66,7 @@ async def read_one(
     try:
         async with asyncio.timeout(limit_s), client.post(endpoint + ask.path, json=ask.body, timeout=None) as response:
             answer.status = response.status
+            answer.route = response.headers.get("x-polyfleet-route", "")
             if response.status == 200:
                 await _read_events(response.content, answer, seen)
             else:

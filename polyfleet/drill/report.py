@@ -61,12 +61,15 @@ class Row:
 
 @dataclass(slots=True)
 class DrillReport:
-    """All rows; the first is the undisturbed run."""
+    """All rows; the first is the undisturbed run. `strict`: two undisturbed runs agreed in every answer, so that any
+    other answer is wrong. Else the engine wavers: requests were cut before the first unsure token, and an answer that
+    the engine gives undisturbed, too, is told and not judged."""
 
     endpoint: str
     model: str
     streams: int
     tokens: int
+    strict: bool = True
     rows: list[Row] = field(default_factory=list)
 
     @property

@@ -19,6 +19,8 @@ from polyfleet.files import read_text, write_whole
 from polyfleet.terms.route import Route, Routes, routes_from_json
 
 _LOOK_EVERY_S = 0.05
+_RETURN_S = 180.0
+"""Until a replica that was struck is back; vLLM takes up to 70 s to start."""
 
 
 class Stage(Protocol):
@@ -31,6 +33,9 @@ class Stage(Protocol):
     @property
     def key(self) -> str | None:
         """What a client presents."""
+
+    def routes(self) -> Routes:
+        """The replicas there are now."""
 
     async def strike(self, fault: Fault, count: int, chance: random.Random) -> tuple[str, ...]:
         """Strikes `count` replicas now; gives their ids."""
@@ -91,7 +96,7 @@ class RoutesStage:
         self._endpoint, self._key, self._file = endpoint, key, routes
         self._proxies: Mapping[str, FaultProxy] = {} if proxies is None else proxies
         self._frozen: list[int] = []
-        self._count = len(self._read().routes)
+        self._count = len(self.routes().routes)
 
     @property
     def endpoint(self) -> str:
@@ -101,8 +106,11 @@ class RoutesStage:
     def key(self) -> str | None:
         return self._key
 
+    def routes(self) -> Routes:
+        return routes_from_json(read_text(self._file), file=self._file)
+
     async def strike(self, fault: Fault, count: int, chance: random.Random) -> tuple[str, ...]:
-        routes = self._read().routes
+        routes = self.routes().routes
         if count >= len(routes):
             raise LaunchError(f"{fault}: {count} of {len(routes)} replicas leave none to go on; strike fewer")
         work = {route.id: self._at_work(route) for route in routes}
@@ -113,7 +121,7 @@ class RoutesStage:
             self._strike(fault, route)
         return tuple(route.id for route in struck)
 
-    async def heal(self, limit_s: float = 60.0) -> None:
+    async def heal(self, limit_s: float = _RETURN_S) -> None:
         for proxy in self._proxies.values():
             proxy.turn(Mode.PASS)
         for pid in self._frozen:
@@ -153,13 +161,10 @@ class RoutesStage:
             proxy.turn(Mode.SLOW)
 
     async def _gone(self) -> Sequence[str]:
-        routes = self._read().routes
+        routes = self.routes().routes
         if len(routes) < self._count:
             return [f"{self._count - len(routes)} of {self._count} replicas"]
         return [route.id for route in routes if not await _answers(route)]
-
-    def _read(self) -> Routes:
-        return routes_from_json(read_text(self._file), file=self._file)
 
 
 async def _answers(route: Route) -> bool:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyfleet.drill.answer import Answer
+from polyfleet.drill.answer import Answer, Handover
 from polyfleet.drill.client import _read_events
 
 
@@ -85,6 +85,16 @@ def test_what_is_wrong_is_named(data: bytes, why: str) -> None:
     assert re.search(why, answer.error)
 
 
-def test_resumed_replicas_are_read() -> None:
-    last = USAGE.replace(b'"choices"', b'"polyfleet": {"resumed": ["a-1", "a-2"]}, "choices"')
-    assert read([event("a", "stop") + last + DONE]).resumed == ("a-1", "a-2")
+def test_where_a_stream_went_on_is_read() -> None:
+    places = [{"from": "a", "to": "b", "at_token": 3, "at_character": 9}, {"from": "b", "to": "c", "at_token": 5}]
+    told = json.dumps({"resumed": places}).encode()
+    last = USAGE.replace(b'"choices"', b'"polyfleet": ' + told + b', "choices"')
+    answer = read([event("a", "stop") + last + DONE])
+    assert answer.resumed == (Handover("a", "b", 3), Handover("b", "c", 5))
+    assert answer.way == ("a", "b", "c")
+    assert answer.error is None
+
+
+def test_a_hand_over_that_does_not_say_where_is_refused() -> None:
+    last = USAGE.replace(b'"choices"', b'"polyfleet": {"resumed": [{"from": "a", "to": "b"}]}, "choices"')
+    assert "none of OpenAI's" in str(read([event("a", "stop") + last + DONE]).error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -24,15 +24,20 @@ STREAMS, TOKENS = 12, 40
 
 
 @contextlib.asynccontextmanager
-async def played(folder: Path, defect: str | None) -> AsyncIterator[tuple[RoutesStage, Relay]]:
+async def played(
+    folder: Path, defect: str | None, *, mocks: Sequence[Mock] = (), engines: Sequence[str] = ("openai",) * 3
+) -> AsyncIterator[tuple[RoutesStage, Relay]]:
     """Three mock replicas, a proxy before each, and the relay in front."""
-    mocks = [Mock(Dialect(end_one_in=90), gap_ms=2.0) for _ in range(3)]
+    mocks = mocks or [Mock(Dialect(end_one_in=90), gap_ms=2.0) for _ in range(3)]
     servers = [await mock.serve() for mock in mocks]
     urls = [f"http://127.0.0.1:{port}" for _, port in servers]
     proxies = {url: FaultProxy(url, slow_ms=5.0, seed=index) for index, url in enumerate(urls)}
-    relay = Relay([await proxy.start() for proxy in proxies.values()], defect)
+    names = {await proxy.start(): url for url, proxy in proxies.items()}
+    relay = Relay(list(names), defect, names)
     routes = folder / "routes.json"
-    routes.write_text(Routes(routes=tuple(Route(id=url, url=url, served=("mock",)) for url in urls)).model_dump_json())
+    named = zip(urls, engines, strict=True)
+    made = tuple(Route(id=url, url=url, engine=engine, served=("mock",)) for url, engine in named)
+    routes.write_text(Routes(routes=made).model_dump_json())
     try:
         yield RoutesStage(await relay.start(), routes, proxies=proxies), relay
     finally:
@@ -57,6 +62,7 @@ def test_a_relay_that_resumes_right_passes(tmp_path: Path, fault: Fault) -> None
     report, relay = drill(tmp_path, fault)
     assert [row.fault for row in report.rows] == ["none", fault.value]
     assert report.clean, report.rows
+    assert report.strict
     assert report.rows[1].streams == STREAMS
     assert report.rows[1].unrepeatable == 0
     if fault is not Fault.SLOW:
@@ -70,6 +76,7 @@ def test_a_relay_with_a_defect_is_caught(tmp_path: Path, defect: str) -> None:
     row = report.rows[1]
     assert report.rows[0].clean
     assert not report.clean
+    assert report.strict
     assert row.details
     if defect in {"silent", "half"}:
         assert row.failed > 0

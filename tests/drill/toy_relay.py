@@ -21,10 +21,11 @@ DEFECTS = ("lose", "double", "silent", "miscount", "finish", "half")
 
 
 class Relay:
-    """Sends streams round robin to replicas that speak vLLM's dialect with one token in an event."""
+    """Sends streams round robin to replicas that speak vLLM's dialect with one token in an event. `names`: their ids by
+    address."""
 
-    def __init__(self, replicas: list[str], defect: str | None = None) -> None:
-        self.replicas, self.defect = replicas, defect
+    def __init__(self, replicas: list[str], defect: str | None = None, names: dict[str, str] | None = None) -> None:
+        self.replicas, self.defect, self.names = replicas, defect, names or {}
         self.turn = itertools.count()
         self.resumes = 0
 
@@ -49,12 +50,21 @@ class Relay:
         return web.json_response({"data": [{"id": "mock"}]})
 
     async def relay(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        if not body.get("stream"):
+            return await self.passed_on(request.path, body)
         out = web.StreamResponse(headers={"content-type": "text/event-stream"})
-        await out.prepare(request)
-        stream = _Stream(self, request.path, await request.json())
+        stream = _Stream(self, request.path, body)
         async for data in stream.run():
+            if not out.prepared:
+                out.headers["x-polyfleet-route"] = stream.begun
+                await out.prepare(request)
             await out.write(data)
         return out
+
+    async def passed_on(self, path: str, body: dict[str, Any]) -> web.Response:
+        async with self.client.post(self.replicas[0] + path, json=body) as answer:
+            return web.json_response(await answer.json(), status=answer.status)
 
 
 class _Stream:
@@ -64,7 +74,8 @@ class _Stream:
         self.ids: list[int] = []
         self.settled = 0
         self.last: bytes = b""
-        self.resumed: list[str] = []
+        self.resumed: list[dict[str, object]] = []
+        self.begun = ""
         self.cut = self.finished = False
         self.id = ""
 
@@ -92,13 +103,14 @@ class _Stream:
 
     async def attempt(self, replica: str) -> AsyncIterator[bytes]:
         path, body = self.path, {**self.body, "return_token_ids": True}
-        going_on = bool(self.ids)
+        going_on, name = bool(self.ids), self.relay.names.get(replica, replica)
         if going_on:
-            self.resumed.append(replica)
+            self.resumed.append({"from": self.begun, "to": name, "at_token": len(self.ids)})
             body.pop("messages", None)
             body["prompt"] = self.prompt + self.ids
             body["max_tokens"] -= len(self.ids)
             path = "/v1/completions"
+        self.begun = name
         skip = going_on and self.relay.defect == "lose"
         response = await asyncio.wait_for(self.relay.client.post(replica + path, json=body), STALL_S)
         async with response:
@@ -162,7 +174,8 @@ async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
 
 
 async def _serve(routes: Path, port: int) -> None:
-    relay = Relay([route["url"] for route in json.loads(routes.read_text())["routes"]])
+    names = {route["url"]: route["id"] for route in json.loads(routes.read_text())["routes"]}
+    relay = Relay(list(names), names=names)
     await relay.start(port)
     await asyncio.Event().wait()
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from fuzz_cases import KINDS, Case, Cases
-from fuzz_gate import Answer, Seen, judge
+from fuzz_connection import Answer
+from fuzz_judge import Seen, judge
 
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "fuzz_gate.py"
 

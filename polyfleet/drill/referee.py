@@ -117,5 +117,5 @@ class _Events:
     def __init__(self) -> None:
         self.seen = 0
 
-    def __call__(self, index: int) -> None:  # noqa: ARG002
+    def __call__(self, index: int) -> None:  # noqa: ARG002 - as the protocol says
         self.seen += 1

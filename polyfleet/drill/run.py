@@ -107,7 +107,7 @@ class _Count:
     def __init__(self, at: int) -> None:
         self._seen, self._at, self.reached = 0, at, asyncio.Event()
 
-    def __call__(self, index: int) -> None:  # noqa: ARG002
+    def __call__(self, index: int) -> None:  # noqa: ARG002 - as the protocol says
         self._seen += 1
         if self._seen >= self._at:
             self.reached.set()

@@ -11,7 +11,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -117,7 +117,7 @@ def run_workers(command: GateCommand) -> None:
 
 
 @contextlib.contextmanager
-def _reserved(command: GateCommand):  # type: ignore[no-untyped-def]
+def _reserved(command: GateCommand) -> Iterator[int]:
     """The port, held for all workers by a socket that does not listen."""
     kind = socket.AF_INET6 if ":" in command.host else socket.AF_INET
     with socket.socket(kind, socket.SOCK_STREAM) as holder:

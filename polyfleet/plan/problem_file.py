@@ -61,8 +61,8 @@ def from_file(file: ProblemFile) -> Problem:
         tuple(_read_option(box, file.builds[build], packed) for box, build, packed in file.options),
         tuple(_read_host(h) for h in file.hosted),
         Limits(
-            tuple(Cap(kind, supplier, share, who) for kind, supplier, share, who in limits.caps),  # type: ignore[arg-type]
-            tuple(Loss(kind, supplier) for kind, supplier in limits.losses),  # type: ignore[arg-type]
+            tuple(Cap(kind, supplier, share, who) for kind, supplier, share, who in limits.caps),  # type: ignore[arg-type]  # words of the file, checked by its model
+            tuple(Loss(kind, supplier) for kind, supplier in limits.losses),  # type: ignore[arg-type]  # words of the file, checked by its model
             limits.keep,
             tuple(Quota(*q) for q in limits.quotas),
             limits.budget_usd_per_month,

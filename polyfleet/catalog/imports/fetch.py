@@ -109,7 +109,7 @@ class HttpFetch:
 class _Redirects(urllib.request.HTTPRedirectHandler):
     """Follows a redirect on the same host only: keys are not carried elsewhere, and lists do not move in silence."""
 
-    def redirect_request(self, req, fp, code, msg, headers, newurl):  # type: ignore[no-untyped-def]
+    def redirect_request(self, req, fp, code, msg, headers, newurl):  # type: ignore[no-untyped-def]  # urllib has no types for it
         if urlsplit(newurl)[:2] != urlsplit(req.full_url)[:2]:
             raise failed(
                 f"the server sends us on to {newurl.partition('?')[0]}",

@@ -41,13 +41,13 @@ class OpenAi:
         return "the engine tells no token ids"
 
     async def prompt_ids(self, call: Call, asked: Asked, model: str) -> tuple[int, ...]:
-        raise NotImplementedError
+        raise NotImplementedError  # never asked: `resumes` is False
 
     async def ids_of(self, call: Call, text: str, model: str) -> list[int]:
-        raise NotImplementedError
+        raise NotImplementedError  # never asked: `resumes` is False
 
     async def text_of(self, call: Call, ids: list[int], model: str) -> str:
-        raise NotImplementedError
+        raise NotImplementedError  # never asked: `resumes` is False
 
     async def go_on(self, call: Call, asked: Asked, model: str, ids: list[int], left: int | None) -> Continuation:
-        raise NotImplementedError
+        raise NotImplementedError  # never asked: `resumes` is False

@@ -95,7 +95,7 @@ class Account:
 
     def need_of(self, estimate: Estimate) -> int:
         """How much of this account a request may use."""
-        raise NotImplementedError
+        raise NotImplementedError  # each kind of account has its own
 
     @property
     def used(self) -> int:
@@ -116,15 +116,15 @@ class Account:
 
     def settle(self, hold: Hold, used: Used) -> None:
         """What was used takes the place of what was held."""
-        raise NotImplementedError
+        raise NotImplementedError  # each kind of account has its own
 
     def _mark(self, amount: int, now_s: float) -> object:
         """What says later whether the hold still counts."""
-        raise NotImplementedError
+        raise NotImplementedError  # each kind of account has its own
 
     def retry_after_s(self, amount: int, now_s: float) -> float | None:
         """How long until so much may be free; None: waiting does not help."""
-        raise NotImplementedError
+        raise NotImplementedError  # each kind of account has its own
 
     @property
     def low(self) -> bool:

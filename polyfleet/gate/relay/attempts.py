@@ -55,16 +55,9 @@ class Attempts:
     def told(self, line: AccessLine) -> AccessLine:
         """The line of the access log with what became of this request."""
         return line._replace(
-            model=self._asked.model,
-            routes=tuple(self.routes),
-            ttft_s=self.ttft_s,
-            input_tokens=self.input_tokens,
-            output_tokens=self.output_tokens,
-            usd=self.usd,
-            key=self.key,
-            retries=self.retries,
-            resumed=self.resumed,
-        )
+            model=self._asked.model, routes=tuple(self.routes), ttft_s=self.ttft_s, input_tokens=self.input_tokens,
+            output_tokens=self.output_tokens, usd=self.usd, key=self.key, retries=self.retries, resumed=self.resumed,
+        )  # fmt: skip
 
     # answers that are not streamed
 

@@ -54,7 +54,7 @@ class Leg:
 
     def body(self, data: bytes) -> None:
         """A piece of the answer."""
-        raise NotImplementedError
+        raise NotImplementedError  # each kind of leg has its own
 
     def is_stalled(self, pool: Pool) -> bool:
         """Whether it has been silent for too long; not while the client is what holds it up."""

@@ -101,7 +101,7 @@ class FakeCluster:
             else:
                 self._remove(kind, name)
 
-    def log(self, pod: str, *, last: int | None = None, follow: bool = False) -> Iterator[str]:  # noqa: ARG002
+    def log(self, pod: str, *, last: int | None = None, follow: bool = False) -> Iterator[str]:  # noqa: ARG002 - as the protocol says
         self._ask("log")
         lines = self.lines.get(pod, [])
         yield from lines if last is None else lines[-last:]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -53,7 +54,7 @@ def _tightened(own: Floats, due: float) -> Floats:
     return np.minimum(own, due) if due > 0.0 else own
 
 
-def _add(sheet: Sheet, name: str, parts: list, values: list, lower: float) -> None:  # type: ignore[type-arg]
+def _add(sheet: Sheet, name: str, parts: list[Any], values: list[Any], lower: float) -> None:
     columns, coefficients = np.concatenate(parts), np.concatenate(values)
     scale = float(np.abs(coefficients).max(initial=0.0))
     if scale > 0.0:

@@ -21,8 +21,8 @@ DUST = 1e-12
 
 
 def spec_digest(spec: Spec) -> str:
-    """SHA-256 of the spec as understood."""
-    return hashlib.sha256(spec.model_dump_json().encode()).hexdigest()
+    """SHA-256 of the spec as understood, but for where it is launched: that does not make another plan."""
+    return hashlib.sha256(spec.model_dump_json(exclude={"local", "launch"}).encode()).hexdigest()
 
 
 def rentals(fleet: Fleet, catalog: Catalog | None) -> tuple[Rental, ...]:

@@ -12,7 +12,26 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-_NOT_RUNNING = {"offer", "usd_per_hour", "usd_per_m_input", "usd_per_m_output"}
+_NOT_RUNNING = {
+    "offer", "usd_per_hour", "usd_per_m_input", "usd_per_m_output", "offers", "shares", "buckets", "start_s",
+}  # fmt: skip
+HERE = "local"
+"""The place of what runs as a process of this machine."""
+ENDPOINT = "endpoint"
+"""The place of what somebody else runs: it is a route, and nothing is started."""
+SKY = "sky"
+"""The place of what SkyPilot rents."""
+KUBERNETES = "kubernetes:"
+"""What the place of a namespace begins with: `kubernetes:CONTEXT/NAMESPACE`."""
+
+
+class PricedOffer(_Part):
+    """An offer that a machine may be rented as: its name in the catalog, the plan's price of the machine, and what its
+    engine is asked for (SkyPilot's `resources`, as JSON)."""
+
+    offer: str
+    usd_per_hour: float = Field(ge=0)
+    resources: str
 
 
 class ReplicaSpec(_Part):
@@ -23,6 +42,13 @@ class ReplicaSpec(_Part):
     GGUF file; `slots` requests that it decodes at once, each with `context_tokens`. `command`, `health` (the path that
     answers 200 once it is ready) and `python` (the interpreter that has the engine) replace those of the engine's row.
     `port` None: any that is free. `usd_per_m_input` and `usd_per_m_output` are what the ledger counts for its tokens.
+
+    `place` says whose driver it is; `manifest` what that driver asks for, as JSON (a list of Kubernetes objects, or a
+    SkyPilot task). `machine` is the name of the machine that it stands on together with others (empty: its own),
+    `offers` what the machine may be rented as, in order. `url` is the address of what runs already, `path` what its
+    API's paths begin with, `key_env` the environment variable that holds its key. `shares` say how much of its names'
+    traffic it takes beside the others, by size bucket of `buckets` (mean input and output tokens). `start_s`: so long
+    it may take until it answers.
     """
 
     id: str = Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")
@@ -45,6 +71,16 @@ class ReplicaSpec(_Part):
     python: str | None = None
     threads: int = Field(1, ge=1)
     port: int | None = Field(None, ge=1, le=65535)
+    place: str = HERE
+    manifest: str = ""
+    machine: str = ""
+    offers: tuple[PricedOffer, ...] = ()
+    url: str | None = Field(None, pattern=r"^https?://[^/\s]+$")
+    path: str = Field("/v1", pattern=r"^/[^\s?#]*[^\s?#/]$")
+    key_env: str | None = None
+    shares: tuple[float, ...] = ()
+    buckets: tuple[tuple[float, float], ...] = ()
+    start_s: float = Field(900.0, gt=0)
 
     @property
     def digest(self) -> str:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 from pydantic_core import PydanticCustomError
 
 from polyfleet.terms import units
+from polyfleet.terms.launch_section import Launch
 from polyfleet.terms.lengths import Lengths, parse_lengths
 from polyfleet.terms.precision import Precision
 from polyfleet.terms.slo import Slo
@@ -223,6 +224,7 @@ class Spec(_Part):
     policy: Policy = Policy()
     catalog: CatalogChoice = CatalogChoice()
     local: dict[str, Local] = Field(default_factory=dict, description="workload -> how it runs on this machine")
+    launch: Launch = Launch()
 
     @model_validator(mode="after")
     def _names_readable(self) -> Self:
@@ -249,6 +251,11 @@ class Spec(_Part):
     def _names_known(self) -> Self:
         for name in self.policy.spot.within:
             _refuse_unknown(name, self.workloads, ("policy", "spot", "within"))
+        for name in self.launch.engines:
+            _refuse_unknown(name, self.workloads, ("launch", "engines", name))
+        for name, endpoint in self.launch.endpoints.items():
+            if endpoint.workload is not None:
+                _refuse_unknown(endpoint.workload, self.workloads, ("launch", "endpoints", name, "workload"))
         return self
 
 

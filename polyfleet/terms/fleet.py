@@ -13,7 +13,8 @@ class _Part(BaseModel):
 
 
 _NOT_RUNNING = {
-    "offer", "usd_per_hour", "usd_per_m_input", "usd_per_m_output", "offers", "shares", "buckets", "start_s",
+    "offer", "usd_per_hour", "usd_per_m_input", "usd_per_m_output", "offers", "key_env", "shares",
+    "buckets", "start_s",
 }  # fmt: skip
 HERE = "local"
 """The place of what runs as a process of this machine."""
@@ -46,9 +47,9 @@ class ReplicaSpec(_Part):
     `place` says whose driver it is; `manifest` what that driver asks for, as JSON (a list of Kubernetes objects, or a
     SkyPilot task). `machine` is the name of the machine that it stands on together with others (empty: its own),
     `offers` what the machine may be rented as, in order. `url` is the address of what runs already, `path` what its
-    API's paths begin with, `key_env` the environment variable that holds its key. `shares` say how much of its names'
-    traffic it takes beside the others, by size bucket of `buckets` (mean input and output tokens). `start_s`: so long
-    it may take until it answers.
+    API's paths begin with, `key_env` the environment variable that holds its key, `key_file` a file that does. `shares`
+    say how much of its names' traffic it takes beside the others, by size bucket of `buckets` (mean input and output
+    tokens). `start_s`: so long it may take until it answers.
     """
 
     id: str = Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")
@@ -78,6 +79,7 @@ class ReplicaSpec(_Part):
     url: str | None = Field(None, pattern=r"^https?://[^/\s]+$")
     path: str = Field("/v1", pattern=r"^/[^\s?#]*[^\s?#/]$")
     key_env: str | None = None
+    key_file: str | None = None
     shares: tuple[float, ...] = ()
     buckets: tuple[tuple[float, float], ...] = ()
     start_s: float = Field(900.0, gt=0)

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Usd = Annotated[float, Field(ge=0, le=1e6)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 On = Literal["sky", "kubernetes"]
+Speaks = Literal["vllm", "llama.cpp", "openai"]
 
 
 class _Part(BaseModel):
@@ -35,8 +36,9 @@ class OwnEngine(_Part):
     """How a workload's replicas are started, in place of what the recipe says."""
 
     image: str | None = Field(None, description="default: the recipe's")
-    command: str | None = Field(None, description="with {port}; default: the recipe's")
-    speaks: str | None = Field(None, description="how the gate talks to it: `vllm`, `llama.cpp` or `openai`")
+    command: str | None = Field(None, description="with {port}, perhaps {names}; default: the recipe's")
+    speaks: Speaks | None = Field(None, description="how the gate talks to it; default: as the recipe's engine does")
+    model: str | None = Field(None, description="the name that it knows the model by; default: as the client asked")
     health: Annotated[str, Field(pattern=r"^/[!-~]*$")] | None = Field(None, description="path that answers when ready")
 
 
@@ -49,7 +51,7 @@ class EndpointChoice(_Part):
     key_env: Name | None = Field(None, description="environment variable that holds its key")
     key_file: str | None = Field(None, description="file that holds its key, relative to the spec")
     model: str | None = Field(None, description="the name that it knows the model by; default: as the client asked")
-    speaks: str | None = Field(None, description="how the gate talks to it: `openai` (default), `vllm` or `llama.cpp`")
+    speaks: Speaks = Field("openai", description="how the gate talks to it")
     chip: str = Field("", description="that it runs on, where you know")
     region: str = "*"
     slots: Annotated[int, Field(ge=1, le=100_000)] | None = Field(None, description="requests that it takes at once")

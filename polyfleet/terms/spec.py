@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Literal, Self
 
@@ -225,6 +226,11 @@ class Spec(_Part):
     catalog: CatalogChoice = CatalogChoice()
     local: dict[str, Local] = Field(default_factory=dict, description="workload -> how it runs on this machine")
     launch: Launch = Launch()
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all that a plan is made from: where it is launched does not make another plan."""
+        return hashlib.sha256(self.model_dump_json(exclude={"local", "launch"}).encode()).hexdigest()
 
     @model_validator(mode="after")
     def _names_readable(self) -> Self:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import Callable
 from time import monotonic
 from typing import Protocol, cast
@@ -18,6 +19,11 @@ from polyfleet.gate.http.answer_reader import AnswerReader, BadAnswer
 
 IDLE_S = 4.0
 """A connection idle for longer is not used again: llama.cpp closes after 5 s."""
+IDLE_TLS_S = 30.0
+"""With TLS, where making one costs more and hosts keep them for a minute or longer."""
+
+Host = tuple[str, int, bool]
+"""Name, port, and whether with TLS."""
 
 
 class UpstreamFailed(Exception):
@@ -47,7 +53,7 @@ class Exchange(asyncio.Protocol):
 
     __slots__ = ("_heard", "_pool", "_reader", "_sink", "_used", "host", "idle_since", "transport")
 
-    def __init__(self, pool: Upstream, host: tuple[str, int]) -> None:
+    def __init__(self, pool: Upstream, host: Host) -> None:
         self._pool, self.host = pool, host
         self.transport: asyncio.Transport | None = None
         self._sink: Sink | None = None
@@ -129,35 +135,52 @@ class Exchange(asyncio.Protocol):
 
 
 class Upstream:
-    """Connections to all engines; `connect_s` is how long one may take to be made."""
+    """Connections to all engines; `connect_s` is how long one may take to be made, TLS included.
+
+    Certificates are verified, against the system's authorities or those of SSL_CERT_FILE.
+    """
 
     def __init__(self, *, connect_s: float = 5.0, idle_most: int = 256) -> None:
         self._connect_s, self._idle_most = connect_s, idle_most
-        self._idle: dict[tuple[str, int], list[Exchange]] = {}
-        self._addresses: dict[str, tuple[str, int, bool]] = {}
+        self._idle: dict[Host, list[Exchange]] = {}
+        self._addresses: dict[str, Host] = {}
+        self._tls: ssl.SSLContext | None = None
 
     async def connect(self, url: str, *, fresh: bool = False) -> Exchange:
         """A connection to the engine at `url`, used before unless `fresh`. Raises UpstreamFailed."""
-        host, port, tls = self._address(url)
-        idle = self._idle.get((host, port))
+        host = self._address(url)
+        name, port, tls = host
+        idle = self._idle.get(host)
+        idle_s = IDLE_TLS_S if tls else IDLE_S
         while idle and not fresh:
             kept = idle.pop()
-            if kept.transport is not None and monotonic() - kept.idle_since < IDLE_S:
+            if kept.transport is not None and monotonic() - kept.idle_since < idle_s:
                 return kept
             kept.cancel()
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._connect_s):
                 _, made = await loop.create_connection(
-                    lambda: Exchange(self, (host, port)), host, port, ssl=tls or None
+                    lambda: Exchange(self, host), name, port, ssl=self._context() if tls else None
                 )
         except TimeoutError:
             raise UpstreamFailed("no connection in time", accepted=False) from None
+        except ssl.SSLCertVerificationError as error:
+            raise UpstreamFailed(f"its certificate is refused: {error.verify_message}", accepted=False) from None
+        except ssl.SSLError as error:
+            raise UpstreamFailed(f"no TLS: {error.reason or 'it does not speak it'}", accepted=False) from None
         except OSError as error:
             raise UpstreamFailed(error.strerror or "no connection", accepted=False) from None
         return made
 
-    def _address(self, url: str) -> tuple[str, int, bool]:
+    def _context(self) -> ssl.SSLContext:
+        """Made once: reading the authorities takes longer than a handshake."""
+        if self._tls is None:
+            self._tls = ssl.create_default_context()
+            self._tls.set_alpn_protocols(["http/1.1"])
+        return self._tls
+
+    def _address(self, url: str) -> Host:
         known = self._addresses.get(url)
         if known is None:
             parts = urlsplit(url)

@@ -56,8 +56,9 @@ class Admission:
     """`async with admission.enter(model, key, ask): ...` holds a place from the first attempt to the last byte.
 
     Raises Refused: 429 `overloaded` where the wait would be too long, with the seconds after which this key is let in;
-    503 `no_replica` where no route of the model came back in time. It counts the queue; refusals are counted by who
-    answers them. `key` is a name or id, never the secret.
+    503 `no_replica` where no route of the model came back in time; 429 `rate_limited` or 503 `no_route` where all of
+    them are held back for longer than one may wait. It counts the queue; refusals are counted by who answers them.
+    `key` is a name or id, never the secret.
     """
 
     def __init__(
@@ -92,6 +93,9 @@ class Admission:
         if not door.queue and self._has_room(entry.model, door):
             door.running += 1
             return
+        closed = self.pool.closed(entry.model)
+        if closed is not None and closed.lasts(self.rules.wait_s(entry.model)):
+            raise Refused(closed.status, closed.code, closed.told, closed.after_s)
         self._check(entry, door)
         await self._wait(entry, door)
 

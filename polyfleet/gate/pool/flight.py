@@ -56,6 +56,10 @@ class Flight:
         self._last = self.lane.last_byte_at = now
         self.lane.meter.first.observe(self.first_s)
 
+    def heard(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        """The head of an answer came: it may tell what its host allows still."""
+        self._pool.holds.heard(self.lane, status, headers)
+
     def tokens(self, n: int = 1) -> None:
         """`n` more tokens passed on at once (0 for bytes that are none: a keep-alive)."""
         lane, now = self.lane, self._clock()

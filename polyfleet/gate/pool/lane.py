@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from polyfleet.gate.pool.health import Health
 from polyfleet.gate.pool.meter import Peak, Recent
+from polyfleet.gate.pool.quota import Held, Quota
 from polyfleet.gate.seen.metrics import RouteMeter
 from polyfleet.terms.route import Route
 
@@ -22,6 +23,7 @@ class Lane:
     """Mutable; `work` tokens and `flights` requests in flight, `limit` on flights, times as measured here.
 
     `limit` is the route's slots; it gives way when the route says that it is full and grows back with each answer.
+    `held`: it takes nothing, not even where nobody else is left; `quota` what its host allows still.
     """
 
     __slots__ = (
@@ -32,9 +34,11 @@ class Lane:
         "gap",
         "gap_peak",
         "health",
+        "held",
         "last_byte_at",
         "limit",
         "meter",
+        "quota",
         "route",
         "slots",
         "slow_times",
@@ -45,6 +49,8 @@ class Lane:
         self.route, self.health, self.meter = route, health, meter
         self.slots = self.limit = slots
         self.work, self.flights = 0.0, 0
+        self.held: Held | None = None
+        self.quota = Quota()
         self.forget_speed()
         self.first_peak, self.gap_peak = Peak(), Peak()
         self.last_byte_at = self.compare_at = float("-inf")

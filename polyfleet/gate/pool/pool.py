@@ -11,8 +11,10 @@ from polyfleet.gate.pool.ask import Ask, Outcome
 from polyfleet.gate.pool.flight import Flight
 from polyfleet.gate.pool.group import Group
 from polyfleet.gate.pool.health import Health, HealthRules, Standing
+from polyfleet.gate.pool.holds import Closed, Holds
 from polyfleet.gate.pool.lane import Lane
 from polyfleet.gate.pool.slow import stays_slow
+from polyfleet.gate.pool.upstream_keys import NoKeyError, UpstreamKeys
 from polyfleet.gate.seen.metrics import Gauge, Metrics
 from polyfleet.routing import work_tokens
 from polyfleet.terms.route import Route, Routes
@@ -38,6 +40,7 @@ class Pool:
         workers: int = 1,
         clock: Callable[[], float] = monotonic,
         chance: Random | None = None,
+        keys: UpstreamKeys | None = None,
     ) -> None:
         self.rules = rules or HealthRules()
         self.metrics = metrics or Metrics()
@@ -47,6 +50,8 @@ class Pool:
         self._routes = Routes()
         self._changes = 0
         self._listeners: list[Callable[[], None]] = []
+        self.keys = keys or UpstreamKeys()
+        self.holds = Holds(self.keys, self.metrics, self._changed, clock)
         self.metrics.watch(self._gauges)
         if routes is not None:
             self.update(routes)
@@ -65,7 +70,7 @@ class Pool:
         now, before = self._clock(), self._lanes
         warm_since = now if before else None
         self._lanes = {route.id: self._lane(before.get(route.id), route, warm_since) for route in routes.routes}
-        names = dict.fromkeys(name for route in routes.routes for name in route.served)
+        names = dict.fromkeys((*(name for route in routes.routes for name in route.served), *routes.models))
         groups: dict[str, Group] = {}
         for name in names:
             lanes = [lane for lane in self._lanes.values() if name in lane.route.served]
@@ -73,6 +78,7 @@ class Pool:
             if name in self._groups:
                 groups[name].outputs = self._groups[name].outputs
         self._groups = groups
+        self.holds.check_keys(self._lanes.values())
         self._changed()
 
     def _lane(self, old: Lane | None, route: Route, warm_since: float | None) -> Lane:
@@ -110,6 +116,24 @@ class Pool:
         """Requests in flight on those routes of this model that serve others too, theirs included; 0 for none."""
         group = self._groups.get(model)
         return sum([lane.flights for lane in group.lanes]) if group is not None and group.shared else 0
+
+    def closed(self, model: str) -> Closed | None:
+        """Where all routes of a model are held back: what to tell, and for how long."""
+        group = self._groups.get(model)
+        return self.holds.closed(group.lanes) if group is not None else None
+
+    def tick(self) -> None:
+        """Let routes go whose hold is over, and look for keys that came or went: to be called now and then."""
+        self.holds.tick(self._lanes.values())
+
+    def check_keys(self) -> None:
+        """Look which routes have their key."""
+        self.holds.check_keys(self._lanes.values())
+
+    def without_key(self, route_id: str, error: NoKeyError) -> None:
+        """A route's key was not there when it was needed."""
+        if route_id in self._lanes:
+            self.holds.no_key(self._lanes[route_id], error)
 
     # a request
 
@@ -159,6 +183,8 @@ class Pool:
         lane = flight.lane
         if outcome is _OK:
             lane.meter.answered.value += 1
+            if lane.held is None:
+                lane.quota.worked()
             self._learn(flight, now, longest_s)
             return
         self.metrics.attempted(lane.route.id, outcome)
@@ -259,6 +285,7 @@ class Pool:
         now = self._clock()
         if group.seen == self._changes and now < group.refresh_at:
             return
+        self.holds.tick(group.lanes)
         woken = [lane for lane in group.lanes if lane.health.wake(now)]
         if woken:
             self._changed()
@@ -289,11 +316,22 @@ class Pool:
 
     def _gauges(self) -> Iterator[Gauge]:
         for name, lane in self._lanes.items():
-            state = lane.health.state.value if lane.routable else "draining" if lane.route.state != "open" else "unfit"
+            state = _state(lane)
             yield "polyfleet_in_flight", (name,), float(lane.flights)
             yield "polyfleet_work_tokens", (name,), lane.work
             yield "polyfleet_route", (name, state), 1.0
+            if lane.held is not None:
+                yield "polyfleet_route_held", (name, lane.held.reason), 1.0
+            for kind, figure in lane.quota.figures.items():
+                yield "polyfleet_rate_limit", (name, kind, self.metrics.worker), figure.limit
+                yield "polyfleet_rate_limit_remaining", (name, kind, self.metrics.worker), figure.remaining
+
+
+def _state(lane: Lane) -> str:
+    if not lane.routable:
+        return "draining" if lane.route.state != "open" else "unfit"
+    return lane.health.state.value if lane.held is None else "held"
 
 
 def _well(lane: Lane) -> bool:
-    return lane.routable and lane.health.state is Standing.OPEN
+    return lane.routable and lane.held is None and lane.health.state is Standing.OPEN

@@ -14,7 +14,7 @@ Probe = Callable[[Route], Awaitable[bool]]
 
 def own(route: Route) -> bool:
     """Whether a route is probed: hosted APIs, to which a key is sent, are known by their answers alone."""
-    return route.key_env is None
+    return not route.has_key
 
 
 async def run_probes(

@@ -17,11 +17,13 @@ from polyfleet.gate.http.headers import back
 from polyfleet.gate.http.upstream import UpstreamFailed
 from polyfleet.gate.pool.ask import Ask, Outcome
 from polyfleet.gate.pool.flight import Flight
+from polyfleet.gate.pool.upstream_keys import NoKeyError
 from polyfleet.gate.relay.asked import Asked, Kind
 from polyfleet.gate.relay.engine_request import SideCall, kind_of, outcome_of, poisoned, request_bytes
 from polyfleet.gate.relay.event_facts import usage_in
 from polyfleet.gate.relay.leg import Leg, LegEnd, WholeLeg
 from polyfleet.gate.relay.legs import FirstLeg, RestLeg
+from polyfleet.gate.relay.model_name import renamer
 from polyfleet.gate.relay.resume import DONE_EVENT, CannotResume, Continued, settle, usage_event
 from polyfleet.gate.relay.retries import Strikes
 from polyfleet.gate.relay.shared import Shared
@@ -31,7 +33,7 @@ from polyfleet.gate.seen.access_log import AccessLine
 from polyfleet.terms.route import Route
 
 _STREAM_HEADERS = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"))
-_ELSEWHERE = frozenset({401, 403, 408, 425, 429, 500, 502, 503, 504})
+_ELSEWHERE = frozenset({401, 403, 408, 425, 429, 500, 502, 503, 504, 529})
 """Statuses of a route that say nothing of the request: a wrong key of the gate's own, a full or a broken engine."""
 _L = TypeVar("_L", bound=Leg)
 
@@ -77,7 +79,8 @@ class Attempts:
         counts = usage_in(end.body) if end.status == 200 else None
         self.input_tokens, self.output_tokens = counts or (0, 0)
         headers = [*back(end.headers), (b"x-polyfleet-route", route.id.encode())]
-        self._client.whole(end.status, headers, end.body)
+        rename = renamer(route, self._asked) if end.status == 200 else None
+        self._client.whole(end.status, headers, rename(end.body) if rename else end.body)
 
     # streams
 
@@ -87,7 +90,7 @@ class Attempts:
             route = await self._pick()
             engine = engine_of(route.engine)
             transcript = Transcript()
-            body = self._body(route, engine.armed(self._asked))
+            body = self._body(route, self._armed(route, engine))
             leg, end = await self._fly(route, self._first_leg(route, engine, transcript), self._asked.kind.value, body)
             if leg is not None and end.whole and end.status == 200 and self._client.started:
                 await self._finish_first(route, engine, leg)
@@ -97,16 +100,32 @@ class Attempts:
                     break
                 await self._finish_first(route, engine, leg)  # all was said: only the counts and the end are missing
                 return
+            if end.whole and self._must_be_plainer(route, engine, end):
+                continue
             if leg is not None and end.whole and end.status not in _ELSEWHERE:
                 self._pass_whole(route, end)
                 return
             self._failed(route, end, 0)
         await self._go_on(route, engine, leg, end)
 
+    def _armed(self, route: Route, engine: Engine) -> dict[str, Any]:
+        """What a stream asks for beside what the client did."""
+        return {} if route.id in self._shared.without_usage else engine.armed(self._asked)
+
+    def _must_be_plainer(self, route: Route, engine: Engine, end: LegEnd) -> bool:
+        """Whether the host refused what only the gate asked for. It is then asked without, now and from now on: the
+        stream's tokens are counted by its events."""
+        known, asked = self._shared.without_usage, self._asked
+        refused = end.status in {400, 422} and b"stream_options" in end.body
+        if not refused or engine.resumes or route.id in known or "stream_options" in asked.fields:
+            return False
+        known.add(route.id)
+        return True
+
     def _first_leg(self, route: Route, engine: Engine, transcript: Transcript) -> Callable[[Flight], FirstLeg]:
         headers = (*_STREAM_HEADERS, (b"x-polyfleet-route", route.id.encode()))
-        asked, client = self._asked, self._client
-        return lambda flight: FirstLeg(flight, asked, engine, client, transcript, lambda: client.start(headers))
+        asked, client, rename = self._asked, self._client, renamer(route, self._asked)
+        return lambda flight: FirstLeg(flight, asked, engine, client, transcript, lambda: client.start(headers), rename)
 
     async def _finish_first(self, route: Route, engine: Engine, leg: FirstLeg) -> None:
         counts = leg.counts()
@@ -170,7 +189,9 @@ class Attempts:
             why = live.why_not(self._asked)
             if why is not None:
                 raise CannotResume(why)
-            call = SideCall(shared.upstream, target, self._client.request_id, shared.rules.side_call_s)
+            call = SideCall(
+                shared.upstream, shared.pool.keys, target, self._client.request_id, shared.rules.side_call_s
+            )
             try:
                 self._client.write(continued.carry(await settle(transcript, dead, live, call, self._asked, model)))
                 left = None if limit is None else limit - len(transcript.ids)
@@ -216,6 +237,9 @@ class Attempts:
                 route = pool.pick(asked.model, self._ask, self._avoid) or pool.pick(asked.model, self._ask)
             if route is None:
                 left = rules.patience_s if not self._deadline else self._deadline - monotonic()
+                closed = pool.closed(asked.model)
+                if closed is not None and closed.lasts(left):
+                    raise Fault(closed.status, closed.code, closed.told, retry_after_s=closed.after_s)
                 route = await pool.wait_pick(asked.model, self._ask, timeout_s=max(0.0, left))
             if route is None:
                 raise Fault(503, "no_replica", f"no replica of {asked.model} is left", retry_after_s=rules.patience_s)
@@ -241,6 +265,10 @@ class Attempts:
             raise poisoned(self._strikes.names)
         reason = end.reason or f"status {end.status}"
         if self._legs >= shared.rules.legs or now > self._deadline:
+            if end.whole and end.status == 429:
+                raise Fault(
+                    429, "rate_limited", f"{route.id} is at its host's limit, and nobody else is left", retry_after_s=1
+                )
             raise Fault(502, "replicas_failed", f"no replica answered; the last, {route.id}, failed: {reason}")
         if not shared.budget.take():
             raise Fault(503, "retries_used_up", f"{route.id} failed ({reason}), and too much fails to try more")
@@ -258,14 +286,18 @@ class Attempts:
     ) -> tuple[_L | None, LegEnd]:
         shared, client = self._shared, self._client
         try:
+            key = shared.pool.keys.of(route)
             flight = shared.pool.begin(route.id, self._ask, self._asked.model)
         except KeyError:
             return None, LegEnd(False, reason="the route is gone")
+        except NoKeyError as error:
+            shared.pool.without_key(route.id, error)
+            return None, LegEnd(False, reason="its key is missing")
         self.routes.append(route.id)
         trace, headers = client.trace, self._headers
         if trace is not None:
             headers = trace.attempt(route, headers)
-        request = request_bytes(route, path, body, headers, client.request_id)
+        request = request_bytes(route, path, body, headers, client.request_id, key)
         leg, outcome, fresh = None, Outcome.CANCELLED, False
         try:
             while True:

@@ -42,6 +42,7 @@ class Leg:
 
     def head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         self.status, self.headers = status, headers
+        self.flight.heard(status, headers)
 
     def failed(self, error: UpstreamFailed) -> None:
         self.close(LegEnd(False, reason=error.reason, accepted=error.accepted, stale=error.stale))

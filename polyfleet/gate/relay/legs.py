@@ -14,6 +14,7 @@ from polyfleet.gate.pool.flight import Flight
 from polyfleet.gate.relay.asked import Asked, Kind
 from polyfleet.gate.relay.event_facts import LAST_BYTES, SAID, error_in, is_json, is_text, usage_in, without_usage
 from polyfleet.gate.relay.leg import Leg, LegEnd
+from polyfleet.gate.relay.model_name import Rename
 from polyfleet.gate.relay.resume import Continued
 from polyfleet.gate.relay.transcript import EventReader, Transcript
 
@@ -26,11 +27,11 @@ class FirstLeg(Leg):
 
     def __init__(
         self, flight: Flight, asked: Asked, engine: Engine, client: Client, transcript: Transcript,
-        start: Callable[[], None],
+        start: Callable[[], None], rename: Rename | None = None,
     ) -> None:  # fmt: skip
         super().__init__(flight)
         self._asked, self._engine, self._client, self.transcript = asked, engine, client, transcript
-        self._start = start
+        self._start, self._rename = start, rename
         self._cutter = EventCutter()
         self._kept: list[bytes] = []
         self._kept_bytes = 0
@@ -61,6 +62,8 @@ class FirstLeg(Leg):
         if not raw:
             self.flight.tokens(0)
             return
+        if self._rename is not None:
+            raw = self._rename(raw)
         if not self._may_pass(raw):
             return
         self._keep(raw)

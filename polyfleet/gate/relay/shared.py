@@ -33,3 +33,5 @@ class Shared:
     budget: RetryBudget = field(default_factory=RetryBudget)
     poison: PoisonList = field(default_factory=PoisonList)
     flying: set[Leg] = field(default_factory=set)
+    without_usage: set[str] = field(default_factory=set)
+    """Routes whose host refuses to be asked for a stream's usage."""

@@ -36,6 +36,7 @@ FAMILIES = (
     Family("polyfleet_resumes", "counter", ("model", "route", "to"), "Streams continued on another route"),
     Family("polyfleet_poisoned", "counter", ("model",), "Requests given up because they kill replicas"),
     Family("polyfleet_ejections", "counter", ("route", "reason"), "Routes taken out for a while"),
+    Family("polyfleet_holds", "counter", ("route", "reason"), "Routes held back: no key, key refused, rate limited"),
     Family("polyfleet_refusals", "counter", ("model", "code"), "Requests refused by the gate"),
     Family("polyfleet_queue_seconds", "histogram", ("model",), "Waiting for admission", WAIT_BOUNDS_S),
     Family("polyfleet_log_lines_lost", "counter", (), "Access log lines that could not be written"),
@@ -44,5 +45,8 @@ FAMILIES = (
     Family("polyfleet_in_flight", "gauge", ("route",), "Requests in flight"),
     Family("polyfleet_work_tokens", "gauge", ("route",), "Work in flight in tokens"),
     Family("polyfleet_route", "gauge", ("route", "state"), "Gate workers that see the route in this state"),
+    Family("polyfleet_route_held", "gauge", ("route", "reason"), "Gate workers that hold the route back"),
+    Family("polyfleet_rate_limit", "gauge", ("route", "kind", "worker"), "A host's limit as its headers told last"),
+    Family("polyfleet_rate_limit_remaining", "gauge", ("route", "kind", "worker"), "What was left of it then"),
 )
 BY_NAME = {family.name: family for family in FAMILIES}

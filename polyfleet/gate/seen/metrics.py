@@ -35,7 +35,7 @@ class Metrics:
     content_type = CONTENT_TYPE
 
     def __init__(self, folder: Path | None = None, worker: str = "0") -> None:
-        self._folder, self._worker = folder, worker
+        self._folder, self.worker = folder, worker
         self._series: dict[str, dict[tuple[str, ...], Counter | Histogram]] = {name: {} for name in BY_NAME}
         self._sources: list[Callable[[], Iterable[Gauge]]] = []
 
@@ -103,6 +103,10 @@ class Metrics:
         """A route is taken out."""
         self.counter("polyfleet_ejections", route_id, reason).value += 1
 
+    def held(self, route_id: str, reason: str) -> None:
+        """A route is held back."""
+        self.counter("polyfleet_holds", route_id, reason).value += 1
+
     def attempted(self, route_id: str, outcome: str) -> None:
         """An attempt on a route ended."""
         self.counter("polyfleet_attempts", route_id, outcome).value += 1
@@ -130,13 +134,13 @@ class Metrics:
         """Prometheus' text of this worker, or of all of them where there is a folder. Raises MissingExtraError."""
         if self._folder is None:
             return text_of(self.series())
-        return text_of(merged(self._folder, self._worker, self.series()))
+        return text_of(merged(self._folder, self.worker, self.series()))
 
     def write(self) -> None:
         """Let the other workers see this one's measures. A full disk is no reason to stop serving."""
         if self._folder is not None:
             with contextlib.suppress(OSError):
-                write_series(self._folder, self._worker, self.series())
+                write_series(self._folder, self.worker, self.series())
 
     async def run(self, every_s: float = 1.0) -> None:
         """Write until cancelled, and once more then."""

@@ -10,6 +10,7 @@ from pool_toys import ASK, pool_of, routes, simulate
 from polyfleet.gate.pool.admission import Admission, AdmissionRules
 from polyfleet.gate.pool.pool import Outcome, Pool
 from polyfleet.gate.pool.refused import Refused
+from polyfleet.terms.route import Routes
 
 SLOTS = 8
 SERVICE_S = 1.0
@@ -195,10 +196,16 @@ def test_an_answer_that_breaks_gives_its_place_back():
     simulate(main())
 
 
-def test_while_no_replica_is_there_requests_wait_for_one_and_then_run():
+NONE = pytest.mark.parametrize(
+    "none", [routes("a", state="draining"), Routes(models=("chat",))], ids=["draining", "gone"]
+)
+
+
+@NONE
+def test_while_no_replica_is_there_requests_wait_for_one_and_then_run(none):
     async def main() -> None:
         town = Town()
-        town.pool.update(routes("a", state="draining"))
+        town.pool.update(none)
         waiting = [asyncio.create_task(town.ask("k")) for _ in range(5)]
         await asyncio.sleep(3)
         assert not any(task.done() for task in waiting)
@@ -209,10 +216,11 @@ def test_while_no_replica_is_there_requests_wait_for_one_and_then_run():
     simulate(main())
 
 
-def test_where_none_comes_they_are_told_so():
+@NONE
+def test_where_none_comes_they_are_told_so(none):
     async def main() -> None:
         town = Town()
-        town.pool.update(routes("a", state="draining"))
+        town.pool.update(none)
         with pytest.raises(Refused) as caught:
             async with town.admission.enter("chat", "k", ASK):
                 pass

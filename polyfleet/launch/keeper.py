@@ -25,6 +25,8 @@ _QUICK_TICK_S = 0.1
 """While something starts or drains."""
 _SIGN_EVERY_S = 2.0
 _COMPLAIN_EVERY_S = 60.0
+_START_S = 1.0
+"""So long one round may go on starting replicas before it looks at the others again."""
 _LINES_KEPT = 8
 
 
@@ -52,6 +54,7 @@ class Keeper:
         self._pool = ThreadPoolExecutor(16, thread_name_prefix="stop")
         self._known = self._saved = state.replicas()
         self._routes_written = ""
+        self._routed: Mapping[str, Replica] = {}
         self._wanted: Wanted | None = None
         self._asked = -1
         self._complained: dict[str, float] = {}
@@ -90,8 +93,10 @@ class Keeper:
         for replica_id in step.died:
             after[replica_id] = self._with_last_lines(after[replica_id])
         told = self._outliving(lambda: self._write_routes(after))
+        begun = time.monotonic()
         for spec in step.start:
-            after[spec.id] = self._started(spec, after[spec.id], now)
+            if time.monotonic() - begun < _START_S:
+                after[spec.id] = self._started(spec, after[spec.id], now)
         for replica, grace_s in step.stop if told else ():
             self._stops[replica.spec.id] = self._pool.submit(self._driver.stop, replica, grace_s)
         self._known = after
@@ -127,7 +132,6 @@ class Keeper:
             self._complained = {words: now} if len(self._complained) > 20 else self._complained | {words: now}
 
     def _started(self, spec: ReplicaSpec, replica: Replica, now: float) -> Replica:
-        _LOG.info("starting %s", spec.id)
         try:
             made = self._driver.start(spec)
         except StillThereError:
@@ -140,6 +144,7 @@ class Keeper:
             state = ReplicaState.FAILING if self._pace.is_failing(deaths) else ReplicaState.STOPPED
             update = {"restarts": deaths, "state": state, "since": now, "last_lines": (str(error),)}
             return replica.model_copy(update=update)
+        _LOG.info("starting %s", spec.id)
         running = {"pid": made.pid, "process_started": made.process_started, "url": made.url}
         return replica.model_copy(update=running)
 
@@ -153,10 +158,14 @@ class Keeper:
 
     def _write_routes(self, replicas: Mapping[str, Replica]) -> None:
         """Before anything is ended, so that the gate has heard of it."""
+        is_there = self._routes_file.exists()
+        if is_there and replicas == self._routed:
+            return
         text = routes_of(replicas.values()).model_dump_json(indent=1)
-        if text != self._routes_written or not self._routes_file.exists():
+        if text != self._routes_written or not is_there:
             write_whole(self._routes_file, text)
             self._routes_written = text
+        self._routed = dict(replicas)
 
     def _remember(self, after: dict[str, Replica], wanted: Wanted, now: float) -> None:
         self._state.save(self._saved, after)

@@ -54,6 +54,11 @@ _REPLICAS = Table(
     Column("state", String(16), nullable=False),
     Column("replica", Text, nullable=False),
 )  # fmt: skip
+_PLACES = Table(
+    "launch_places", _METADATA,
+    Column("home", String(32), primary_key=True),
+    Column("place", String(400), primary_key=True),
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +88,7 @@ class State:
     def __init__(self, engine: Engine, home: str) -> None:
         self._engine = engine
         self._home = home
+        self._read: tuple[int, tuple[ReplicaSpec, ...]] | None = None  # what was wanted, and as of which change
         _make_tables(engine)
 
     def want(self, specs: Sequence[ReplicaSpec], spec_file: str) -> None:
@@ -96,14 +102,23 @@ class State:
     def wanted(self) -> Wanted:
         with self._begin() as db:
             home = db.execute(select(_HOMES).where(_HOMES.c.home == self._home)).mappings().first()
-            rows = db.execute(select(_WANTED.c.spec).where(_WANTED.c.home == self._home).order_by(_WANTED.c.place))
-            try:
-                specs = tuple(ReplicaSpec.model_validate_json(spec) for (spec,) in rows)
-            except ValidationError:
-                raise LaunchError("what is wanted was written by another version; run `polyfleet up` again") from None
-        if home is None:
-            return Wanted()
-        return Wanted(specs, home["spec_file"], bool(home["closing"]), home["asked"], home["seen"])
+            if home is None:
+                return Wanted()
+            if self._read is None or self._read[0] != home["asked"]:
+                self._read = home["asked"], self._specs(db)
+        return Wanted(self._read[1], home["spec_file"], bool(home["closing"]), home["asked"], home["seen"])
+
+    def places(self) -> tuple[str, ...]:
+        """Where replicas were ever wanted since the home was last empty: there they are looked for."""
+        with self._begin() as db:
+            rows = db.execute(select(_PLACES.c.place).where(_PLACES.c.home == self._home).order_by(_PLACES.c.place))
+            return tuple(place for (place,) in rows)
+
+    def forget_places(self) -> None:
+        """Nothing runs anywhere; nothing where `want` was called meanwhile."""
+        closing = select(_HOMES.c.home).where(_HOMES.c.home == self._home, _HOMES.c.closing == 1)
+        with self._begin() as db:
+            db.execute(delete(_PLACES).where(_PLACES.c.home == self._home, _PLACES.c.home.in_(closing)))
 
     def acknowledge(self, asked: int) -> None:
         """The keeper has acted on this."""
@@ -153,6 +168,13 @@ class State:
             first = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
             raise LaunchError(f"the state cannot be used: {first}") from None
 
+    def _specs(self, db: Connection) -> tuple[ReplicaSpec, ...]:
+        rows = db.execute(select(_WANTED.c.spec).where(_WANTED.c.home == self._home).order_by(_WANTED.c.place))
+        try:
+            return tuple(ReplicaSpec.model_validate_json(spec) for (spec,) in rows)
+        except ValidationError:
+            raise LaunchError("what is wanted was written by another version; run `polyfleet up` again") from None
+
     def _write_wanted(self, specs: Sequence[ReplicaSpec], spec_file: str, *, closing: bool) -> None:
         values = {"host": socket.gethostname(), "spec_file": spec_file, "closing": int(closing)}
         with self._begin() as db:
@@ -166,6 +188,10 @@ class State:
             ]
             if rows:
                 db.execute(insert(_WANTED), rows)
+            known = select(_PLACES.c.place).where(_PLACES.c.home == self._home)
+            new = {spec.place for spec in specs} - set(db.execute(known).scalars())
+            if new:
+                db.execute(insert(_PLACES), [{"home": self._home, "place": place} for place in sorted(new)])
 
     def _row(self, replica: Replica) -> dict[str, str]:
         return {

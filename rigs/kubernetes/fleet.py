@@ -20,7 +20,7 @@ def replicas(count: int, weights: Path, place: str, **changes: Any) -> tuple[Rep
     scheduler, the chips are not."""
     told: dict[str, Any] = {
         "workload": "chat", "served": ("tiny",), "engine": "llama.cpp", "weights": str(weights), "slots": 4,
-        "context_tokens": 2048, "provider": "kubernetes", "chip": "H100", "region": place, **changes,
+        "context_tokens": 2048, "provider": "kubernetes", "chip": "H100", "region": place, "place": place, **changes,
     }  # fmt: skip
     return tuple(ReplicaSpec(id=f"{told['workload']}-{n}", **told) for n in range(count))
 

@@ -21,11 +21,8 @@ from polyfleet.launch.kubernetes.cluster import connect
 from polyfleet.launch.kubernetes.driver import KubernetesDriver
 from polyfleet.launch.local import LocalDriver, home_hash
 from polyfleet.launch.places import Places
-from polyfleet.launch.reconcile import GATE
 from polyfleet.settings import Settings
-from polyfleet.terms.fleet import ReplicaSpec
-
-HERE = "here"
+from polyfleet.terms.fleet import HERE
 
 
 def places(home: Home, kubeconfig: Path, contexts: tuple[str, ...]) -> Places:
@@ -36,10 +33,7 @@ def places(home: Home, kubeconfig: Path, contexts: tuple[str, ...]) -> Places:
             return LocalDriver(home.folder)
         return KubernetesDriver(connect(place, kubeconfig=kubeconfig), home_hash(home.folder), fleet.objects)
 
-    def place_of(spec: ReplicaSpec) -> str:
-        return HERE if spec.engine == GATE else spec.region
-
-    return Places(make, place_of, (HERE, *contexts))
+    return Places(make, (HERE, *contexts))
 
 
 def main() -> None:

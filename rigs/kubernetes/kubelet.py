@@ -2,7 +2,8 @@
 
     python rigs/kubernetes/kubelet.py FOLDER    # FOLDER: the control plane's, with admin.yaml
 
-What is like the real thing: `$(NAME)` in commands, the pod's own address in its environment, readiness probes, SIGTERM
+What is like the real thing: `$(NAME)` in commands, the pod's own address in its environment (as `RIG_HOST`, too: a
+pod that has a network of its own would listen on all of it), readiness probes, SIGTERM
 and SIGKILL after the grace that the pod was deleted with, restarts with growing delays, the kubelet's log endpoint, and
 an image that cannot be pulled (any whose registry is `nowhere.invalid`). What is not: images, volumes, limits,
 networks. A pod's address is one of 127.66.0.0/16, so every pod can have the same port.
@@ -20,6 +21,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -53,6 +55,10 @@ class RunningPod:
         self._kubelet, self._ready, self._process = kubelet, False, None
         self._thread = threading.Thread(target=self._live, daemon=True)
         self._thread.start()
+
+    @property
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()
 
     def _live(self) -> None:
         if (self.container.image or "").startswith(_UNPULLABLE):
@@ -109,7 +115,9 @@ class RunningPod:
         probe = self.container.readinessProbe
         if probe is None or probe.httpGet is None:
             return True
-        connection = http.client.HTTPConnection(self.address, int(probe.httpGet.port), timeout=1)
+        named = {p.name: p.containerPort for p in self.container.ports or ()}
+        port = named.get(probe.httpGet.port, probe.httpGet.port)
+        connection = http.client.HTTPConnection(self.address, int(port), timeout=1)
         try:
             connection.request("GET", probe.httpGet.path or "/")
             return connection.getresponse().status < 400
@@ -125,7 +133,7 @@ class RunningPod:
 
     def _environment(self) -> dict[str, str]:
         fields = {"status.podIP": self.address, "metadata.name": self.name, "metadata.namespace": self.namespace}
-        values = {k: v for k, v in os.environ.items() if not k.startswith("POLYFLEET_")}
+        values = {k: v for k, v in os.environ.items() if not k.startswith("POLYFLEET_")} | {"RIG_HOST": self.address}
         for variable in self.container.env or ():
             reference = variable.valueFrom.fieldRef if variable.valueFrom else None
             values[variable.name] = fields.get(reference.fieldPath, "") if reference else variable.value or ""
@@ -162,7 +170,7 @@ class Kubelet:
         (folder / "pods").mkdir(exist_ok=True)
 
     def run(self) -> None:
-        server = _log_server(self.folder)
+        server = _log_server(self.folder, self.runs)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         for node in NODES:
             self._register(node, server.server_port)
@@ -183,6 +191,9 @@ class Kubelet:
                 return
             except Exception:
                 time.sleep(0.5)
+
+    def runs(self, name: str) -> bool:
+        return any(pod.name == name and pod.is_alive for pod in tuple(self._pods.values()))
 
     def patch_status(self, pod: RunningPod, status: dict[str, Any]) -> None:
         for _ in range(20):
@@ -257,7 +268,7 @@ class Kubelet:
                     self._patch_node(node, port)
 
 
-def _log_server(folder: Path) -> ThreadingHTTPServer:
+def _log_server(folder: Path, runs: Callable[[str], bool]) -> ThreadingHTTPServer:
     """The kubelet's endpoint that the API server fetches logs from."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -272,17 +283,20 @@ def _log_server(folder: Path) -> ThreadingHTTPServer:
             self.send_header("Content-Type", "text/plain")
             self.end_headers()
             asked = {name: values[0] for name, values in parse_qs(place.query).items()}
-            lines = path.read_bytes().splitlines(keepends=True)
-            lines = lines[-int(asked["tailLines"]) :] if "tailLines" in asked else lines
-            self.wfile.write(b"".join(lines))
+            text = path.read_bytes()
+            lines = text.splitlines(keepends=True)
+            self.wfile.write(b"".join(lines[-int(asked["tailLines"]) :] if "tailLines" in asked else lines))
             if asked.get("follow") == "true":
-                self._follow(path)
+                self._follow(path, len(text), parts[2])
 
-        def _follow(self, path: Path) -> None:
+        def _follow(self, path: Path, at: int, pod: str) -> None:
+            """Until the pod is gone."""
             with path.open("rb") as file, contextlib.suppress(OSError):
-                file.seek(0, 2)
-                while True:
-                    self.wfile.write(file.readline())
+                file.seek(at)
+                is_there = True
+                while is_there:
+                    is_there = runs(pod)  # before what it wrote last is read
+                    self.wfile.write(file.read())
                     self.wfile.flush()
                     time.sleep(0.05)
 

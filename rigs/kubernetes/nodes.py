@@ -27,13 +27,18 @@ class Node:
         return [{"key": self.resource, "value": "present", "effect": "NoSchedule"}] if self.resource else []
 
 
+_TYPE = "node.kubernetes.io/instance-type"
+_H100 = {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3", _TYPE: "p5.48xlarge"}
 NODES = (
     Node("cpu-a"),
     Node("cpu-b"),
-    Node("h100-a", "nvidia.com/gpu", 8, {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3"}),
-    Node("h100-b", "nvidia.com/gpu", 8, {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3"}),
-    Node("mi300x", "amd.com/gpu", 8, {"amd.com/gpu.product-name": "AMD_Instinct_MI300X_OAM"}),
-    Node("trn2", "aws.amazon.com/neuron", 16, {"node.kubernetes.io/instance-type": "trn2.48xlarge"}),
+    Node("h100-a", "nvidia.com/gpu", 8, _H100),
+    Node("h100-b", "nvidia.com/gpu", 8, _H100),
+    Node(
+        "mi300x", "amd.com/gpu", 8,
+        {"amd.com/gpu.product-name": "AMD_Instinct_MI300X_OAM", _TYPE: "Standard_ND96isr_MI300X_v5"},
+    ),
+    Node("trn2", "aws.amazon.com/neuron", 16, {_TYPE: "trn2.48xlarge"}),
     Node(
         "v6e", "google.com/tpu", 8,
         {"cloud.google.com/gke-tpu-accelerator": "tpu-v6e-slice", "cloud.google.com/gke-tpu-topology": "2x4"},

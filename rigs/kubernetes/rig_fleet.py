@@ -11,9 +11,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import httpx2
 from lightkube import Client
 from lightkube.resources.apps_v1 import Deployment, ReplicaSet
-from lightkube.resources.core_v1 import ConfigMap, Pod
+from lightkube.resources.core_v1 import ConfigMap, Node, Pod
 from servers import Plane
 
 from polyfleet.launch import ports
@@ -64,6 +65,12 @@ class Fleet:
         self.keeper.kill()
         self.keeper.wait()
 
+    def has_ended(self) -> bool:
+        """Whether the keeper is done, as it should be once nothing is wanted."""
+        assert self.keeper is not None
+        assert self.keeper.poll() in (None, 0), f"the keeper ended with {self.keeper.returncode}"
+        return self.keeper.poll() == 0
+
     def are_ready(self, specs: Sequence[ReplicaSpec]) -> bool:
         assert self.keeper is None or self.keeper.poll() is None, f"the keeper ended with {self.keeper.returncode}"
         known = self.state.replicas()
@@ -102,6 +109,37 @@ def fleet_of(folder: Path, plane: Plane, contexts: Sequence[str]) -> Iterator[Fl
         yield made
     finally:
         made.close()
+
+
+@contextmanager
+def asked_all_the_while(fleet: Fleet) -> Iterator[list[tuple[int, str]]]:
+    """Four clients that ask again and again: each answer's status (0: none), and what it says where that is not 200."""
+    headers, ended, answers = fleet.key(), threading.Event(), []
+
+    def ask() -> None:
+        with httpx2.Client(timeout=60) as client:
+            while not ended.is_set():
+                try:
+                    answer = client.post(f"{fleet.url}/completions", json=TEXT, headers=headers)
+                    answers.append((answer.status_code, "" if answer.status_code == 200 else answer.text))
+                except httpx2.HTTPError as error:
+                    answers.append((0, repr(error)))
+
+    askers = [threading.Thread(target=ask) for _ in range(4)]
+    for asker in askers:
+        asker.start()
+    try:
+        yield answers
+    finally:
+        ended.set()
+        for asker in askers:
+            asker.join()
+
+
+def open_only(admin: Client, *nodes: str) -> None:
+    """Of the nodes with H100s, pods are scheduled to these alone."""
+    for name in ("h100-a", "h100-b"):
+        admin.patch(Node, name, {"spec": {"unschedulable": name not in nodes}})
 
 
 def left(admin: Client, namespace: str) -> list[str]:

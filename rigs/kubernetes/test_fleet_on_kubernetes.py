@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import random
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +18,7 @@ from fleet import replicas
 from lightkube import Client
 from lightkube.resources.apps_v1 import Deployment
 from lightkube.resources.core_v1 import Node, Pod
-from rig_fleet import TEXT, Fleet, ReadyTimes, fleet_of, host, left, pods
+from rig_fleet import TEXT, Fleet, ReadyTimes, asked_all_the_while, fleet_of, host, left, open_only, pods
 from servers import Plane
 
 
@@ -91,6 +90,36 @@ def test_three_replicas_come_follow_their_pods_and_go_without_a_trace(
     assert left(admin, east) == []
 
 
+def test_a_node_is_drained_without_a_lost_request(
+    fleet: Fleet, plane: Plane, namespaces: tuple[str, str], admin: Client, weights: Path
+) -> None:
+    """While others answer. Where a drain takes all at once, clients are told 404 until the first is back."""
+    east, specs = namespaces[0], replicas(4, weights, namespaces[0])
+    try:
+        open_only(admin, "h100-a")
+        fleet.want(specs[:2])
+        wait_for(lambda: fleet.are_ready([*specs[:2], fleet.gate]))
+        open_only(admin, "h100-b")
+        fleet.want(specs)
+        wait_for(lambda: fleet.are_ready(specs) and len(fleet.routes()) == 4)
+        with asked_all_the_while(fleet) as answers:
+            time.sleep(1)
+            there = [p.metadata.name for p in admin.list(Pod, namespace=east, fields={"spec.nodeName": "h100-a"})]
+            for name in there:
+                plane.evict(east, name)
+            wait_for(lambda: not list(admin.list(Pod, namespace=east, fields={"spec.nodeName": "h100-a"})))
+            time.sleep(1)  # until the keeper has heard of it
+            wait_for(lambda: fleet.are_ready(specs) and len(fleet.routes()) == 4)
+            time.sleep(1)
+    finally:
+        open_only(admin, "h100-a", "h100-b")
+    print(f"\n{len(there)} of 4 pods evicted, {len(answers)} requests meanwhile")
+    assert len(there) == 2
+    assert [answer for answer in answers if answer[0] != 200] == []
+    fleet.down()
+    assert left(admin, east) == []
+
+
 def test_half_of_a_fleet_in_each_of_two_contexts_changes_its_build_without_a_lost_request(
     fleet: Fleet, namespaces: tuple[str, str], admin: Client, weights: Path
 ) -> None:
@@ -98,30 +127,13 @@ def test_half_of_a_fleet_in_each_of_two_contexts_changes_its_build_without_a_los
     fleet.want(specs)
     wait_for(lambda: fleet.are_ready([*specs, fleet.gate]) and len(fleet.routes()) == 2)
     assert [list(pods(admin, name)) for name in namespaces] == [["chat-0"], ["chat-1"]]
-    headers, ended, codes = fleet.key(), threading.Event(), []
-
-    def ask() -> None:
-        with httpx2.Client(timeout=60) as client:
-            while not ended.is_set():
-                try:
-                    codes.append(client.post(f"{fleet.url}/completions", json=TEXT, headers=headers).status_code)
-                except httpx2.HTTPError:
-                    codes.append(0)
-
-    askers = [threading.Thread(target=ask) for _ in range(4)]
-    for asker in askers:
-        asker.start()
     changed = [spec.model_copy(update={"context_tokens": 1024}) for spec in specs]
     begun = time.monotonic()
-    fleet.want(changed)
-    wait_for(lambda: fleet.are_ready(changed), 120)
-    changed_s = time.monotonic() - begun
-    ended.set()
-    for asker in askers:
-        asker.join()
-    lost = sum(code != 200 for code in codes)
-    print(f"\nboth builds changed in {changed_s:.1f} s, {len(codes)} requests meanwhile, lost: {lost}")
-    assert set(codes) == {200}
+    with asked_all_the_while(fleet) as answers:
+        fleet.want(changed)
+        wait_for(lambda: fleet.are_ready(changed), 120)
+    print(f"\nboth builds changed in {time.monotonic() - begun:.1f} s, {len(answers)} requests meanwhile")
+    assert [answer for answer in answers if answer[0] != 200] == []
     fleet.down()
     assert [left(admin, name) for name in namespaces] == [[], []]
 
@@ -144,6 +156,8 @@ def test_a_keeper_killed_at_any_moment_leaves_nothing_double_and_nothing_behind(
     for _ in range(4):
         fleet.keep()
         time.sleep(chance.uniform(0.2, 1.5))
+        if fleet.has_ended():  # it was done before the blow fell
+            break
         fleet.kill()
     fleet.down()
     assert left(admin, east) == []

@@ -35,6 +35,23 @@ def test_no_kubeconfig_and_a_context_that_is_not_there(plane: Plane, namespaces:
         connect("north", kubeconfig=plane.folder / "ann.yaml")
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "no usable kubeconfig"),
+        ("{", "no usable kubeconfig: while parsing a flow node expected the node content"),
+        ("[1, 2]", "no usable kubeconfig"),
+        ("apiVersion: v1", "no usable kubeconfig: there is no 'clusters'"),
+        ("clusters: []\ncontexts: []", "no usable kubeconfig: No current context set"),
+    ],
+)
+def test_a_kubeconfig_that_is_none_is_told_in_one_line(tmp_path: Path, text: str, told: str) -> None:
+    (tmp_path / "config").write_text(text)
+    with pytest.raises(InputError, match=told) as refused:
+        connect(kubeconfig=tmp_path / "config")
+    assert "\n" not in str(refused.value)
+
+
 def test_no_rights_no_namespace_and_no_such_user_are_told(
     plane: Plane, namespaces: tuple[str, str], weights: Path
 ) -> None:
@@ -102,6 +119,27 @@ def test_what_holds_replicas_up_is_told_in_one_line_each(
         driver.stop(Replica(spec=alive.spec, state=ReplicaState.DRAINING), 1)
     driver.tidy()
     assert not list(admin.list(Pod, namespace=east))
+
+
+def test_a_store_that_is_away_for_a_while_is_told_in_one_line_and_waited_for(
+    driver: KubernetesDriver, namespaces: tuple[str, str], weights: Path, plane: Plane
+) -> None:
+    (spec,) = replicas(1, weights, namespaces[0])
+    driver.check([spec])
+    plane.stop("etcd")
+    try:
+        for act in (lambda: driver.check([spec]), lambda: driver.start(spec)):
+            with pytest.raises(AwayError, match=rf"kubernetes .*/{namespaces[0]}: the API server ") as away:
+                act()
+            print(f"\n{away.value}")
+            assert "\n" not in str(away.value)
+    finally:
+        plane.start("etcd")
+    wait_for(lambda: not driver.is_away)
+    driver.start(spec)
+    wait_for(lambda: driver.list()[spec.id].url)
+    assert set(driver.list()) == {spec.id}
+    driver.stop(Replica(spec=spec, state=ReplicaState.DRAINING), 1)
 
 
 def test_an_api_server_that_is_away_is_waited_for_and_what_is_there_stays(

@@ -37,6 +37,25 @@ def objects(spec: ReplicaSpec) -> Sequence[Mapping[str, Any]]:
     ]  # fmt: skip
 
 
+def group(replica_id: str, nodes: int) -> dict[str, Any]:
+    """A replica that spans nodes."""
+    (body,) = objects(replica_spec(replica_id))
+    pod = body["spec"]["template"]
+    templates = {"leaderTemplate": pod, "workerTemplate": pod}
+    return {
+        "apiVersion": "leaderworkerset.x-k8s.io/v1", "kind": "LeaderWorkerSet", "metadata": {"name": replica_id},
+        "spec": {"replicas": 1, "leaderWorkerTemplate": {"size": nodes, **templates}},
+    }  # fmt: skip
+
+
+def budget(name: str, most: int = 1) -> dict[str, Any]:
+    """What the replicas of a line have in common."""
+    return {
+        "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": name},
+        "spec": {"maxUnavailable": most, "selector": {"matchLabels": {"polyfleet/line": name}}},
+    }  # fmt: skip
+
+
 def wait_for(met: Callable[[], bool], timeout_s: float = 10.0) -> None:
     """Return once it is so; AssertionError where it does not come to be."""
     deadline = time.monotonic() + timeout_s

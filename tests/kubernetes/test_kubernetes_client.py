@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 import json
+import socket
+import time
 from collections.abc import Callable
 
 import pytest
-from kubernetes_toys import objects, replica_spec
+from kubernetes_toys import group, objects, replica_spec
 
 from polyfleet.errors import LaunchError
+from polyfleet.launch.kubernetes import client
 from polyfleet.launch.kubernetes.cluster import LightkubeCluster
 from polyfleet.launch.kubernetes.objects import marked
-from polyfleet.launch.kubernetes.refusals import AwayError, GoneError, Place
+from polyfleet.launch.kubernetes.refusals import AwayError, GoneError, NoKindError, Place
 
 lightkube = pytest.importorskip("lightkube")
 httpx2 = pytest.importorskip("httpx2")
 
 SPEC = replica_spec()
+BODY_OF_GROUP = marked(group("chat-0", 2), SPEC, "fleet-a", "models")
 BODY = marked(objects(SPEC)[0], SPEC, "fleet-a", "models")
 
 
-def cluster_that(answer: Callable[[httpx2.Request], httpx2.Response]) -> LightkubeCluster:
-    config = lightkube.KubeConfig.from_dict({
+def config_of(server: str) -> lightkube.KubeConfig:
+    return lightkube.KubeConfig.from_dict({
         "current-context": "east",
-        "clusters": [{"name": "c", "cluster": {"server": "http://api.invalid"}}],
+        "clusters": [{"name": "c", "cluster": {"server": server}}],
         "users": [{"name": "ann", "user": {"token": "word"}}],
         "contexts": [{"name": "east", "context": {"cluster": "c", "user": "ann", "namespace": "models"}}],
     })  # fmt: skip
+
+
+def cluster_that(answer: Callable[[httpx2.Request], httpx2.Response]) -> LightkubeCluster:
+    config = config_of("http://api.invalid")
     transport = httpx2.MockTransport(answer)
     client = lightkube.Client(config, namespace="models", field_manager="polyfleet", transport=transport)
     return LightkubeCluster(client, Place("east", "models"))
@@ -107,6 +115,71 @@ def test_a_refusal_becomes_one_of_our_errors(
     with pytest.raises(kind, match=told) as refused:
         cluster_that(answer).apply(BODY)
     assert str(refused.value).startswith("kubernetes east/models: ")
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (lambda _: httpx2.Response(200, text="<html>Log in first</html>"), "could not list Pods: "),
+        (lambda _: httpx2.Response(403, content=b""), "no right to list Pods"),
+        (lambda _: httpx2.Response(200, json={"items": 7}), "could not list Pods: "),
+    ],
+)
+def test_what_is_no_answer_of_an_api_server_is_told_in_one_line(
+    answer: Callable[[httpx2.Request], httpx2.Response], told: str
+) -> None:
+    with pytest.raises(LaunchError, match=told) as refused:
+        cluster_that(answer).list("Pod", {})
+    assert "\n" not in str(refused.value)
+
+
+def test_a_group_that_the_api_server_does_not_know_is_no_kind_of_it() -> None:
+    """It answers so without a Status; for a kind of a group that it knows, with one."""
+    for answer in (
+        httpx2.Response(404, text="404 page not found\n"),
+        status(404, "NotFound", "the server could not find the requested resource"),
+    ):
+        with pytest.raises(NoKindError):
+            cluster_that(lambda _, found=answer: found).list("LeaderWorkerSet", {})
+
+
+def test_objects_of_a_kind_that_the_client_does_not_know_are_applied_and_read_all_the_same() -> None:
+    asked: list[httpx2.Request] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        asked.append(request)
+        if request.method == "GET":
+            return httpx2.Response(200, json={"metadata": {"resourceVersion": "7"}, "items": [BODY_OF_GROUP]})
+        return httpx2.Response(200, json=json.loads(request.content) | {"status": {"replicas": 1}})
+
+    cluster = cluster_that(answer)
+    made = cluster.apply(BODY_OF_GROUP)
+    (found,), version = cluster.list("LeaderWorkerSet", {"polyfleet/fleet": "fleet-a"})
+    path = "/apis/leaderworkerset.x-k8s.io/v1/namespaces/models/leaderworkersets"
+    assert [(request.method, request.url.path) for request in asked] == [("PATCH", f"{path}/chat-0"), ("GET", path)]
+    assert json.loads(asked[0].content) == BODY_OF_GROUP
+    assert (made["status"], found["spec"], version) == ({"replicas": 1}, BODY_OF_GROUP["spec"], "7")
+
+
+def test_a_watch_whose_connection_is_dropped_without_a_word_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "_SILENT_S", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        config = config_of(f"http://127.0.0.1:{silent.getsockname()[1]}")
+        made = lightkube.Client(config, namespace="models", trust_env=False)
+        client.bound_silence(made, 0.2)
+        begun = time.monotonic()
+        with pytest.raises(AwayError, match="the API server is away, could not watch Pods"):
+            next(LightkubeCluster(made, Place("east", "models")).watch("Pod", {}, "7", 1))
+        assert 0.4 < time.monotonic() - begun < 5
+        made.close()
+
+
+def test_a_login_program_that_is_not_installed_is_named() -> None:
+    def answer(_: httpx2.Request) -> httpx2.Response:
+        raise FileNotFoundError(2, "No such file or directory", "cloud-login")
+
+    with pytest.raises(LaunchError, match="the program cloud-login that logs in is not installed"):
+        cluster_that(answer).list("Pod", {})
 
 
 def test_a_connection_that_fails_is_an_api_server_that_is_away() -> None:

@@ -20,12 +20,12 @@ from polyfleet.launch.state import State
 from polyfleet.launch.watch import ask_over_http
 from polyfleet.terms.fleet import ReplicaState
 
-EAST, WEST = replica_spec("chat-0", region="east"), replica_spec("chat-1", region="west")
+EAST, WEST = replica_spec("chat-0", place="east"), replica_spec("chat-1", place="west")
 
 
 def test_each_replica_is_with_the_driver_of_its_place_and_all_are_listed() -> None:
     drivers = {"east": FakeDriver(), "west": FakeDriver()}
-    places = Places(drivers.__getitem__, lambda spec: spec.region, ("east",))
+    places = Places(drivers.__getitem__, ("east",))
     places.start(EAST)
     places.start(WEST)
     assert (list(drivers["east"].alive), list(drivers["west"].alive)) == (["chat-0"], ["chat-1"])
@@ -40,7 +40,7 @@ def test_each_replica_is_with_the_driver_of_its_place_and_all_are_listed() -> No
 def test_a_place_that_held_replicas_before_is_looked_at_before_anything_is_started() -> None:
     west = FakeDriver()
     west.start(WEST)
-    assert set(Places({"west": west}.__getitem__, lambda spec: spec.region, ("west",)).list()) == {"chat-1"}
+    assert set(Places({"west": west}.__getitem__, ("west",)).list()) == {"chat-1"}
 
 
 def test_an_api_server_that_is_away_is_no_death_of_a_replica(

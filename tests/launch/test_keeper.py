@@ -314,3 +314,19 @@ def test_up_run_again_gives_what_failed_another_try_at_once(state, tmp_path):
     keeper.close()
     assert state.replicas()["chat-0"].state is ReplicaState.READY
     assert state.wanted().seen == state.wanted().asked == 2
+
+
+def test_a_round_that_has_many_to_start_looks_at_the_others_in_between(state, tmp_path, monkeypatch):
+    """As where each start asks an API server that is slow."""
+    monkeypatch.setattr("polyfleet.launch.keeper._START_S", 0.0)
+    driver = FakeDriver()
+    state.want(specs("chat-0", "chat-1"), "spec.yaml")
+    keeper = keeper_of(state, driver, tmp_path)
+    keeper.tick()
+    assert driver.started == []
+    assert {r.state for r in state.replicas().values()} == {ReplicaState.STARTING}
+    monkeypatch.setattr("polyfleet.launch.keeper._START_S", 9.0)
+    settle(keeper)
+    assert driver.started == ["chat-0", "chat-1"]
+    assert {(r.state, r.restarts) for r in state.replicas().values()} == {(ReplicaState.READY, 0)}
+    keeper.close()

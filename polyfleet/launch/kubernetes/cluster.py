@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 from polyfleet.errors import InputError, LaunchError, MissingExtraError
+from polyfleet.launch.kubernetes.client import UNFORESEEN, bound_silence, class_of, learn_types, one_line, plain
 from polyfleet.launch.kubernetes.objects import Object, Objects
-from polyfleet.launch.kubernetes.refusals import AwayError, Place, translated
+from polyfleet.launch.kubernetes.refusals import NO_KIND, AwayError, Place, translated
 
 FIELD_MANAGER = "polyfleet"
-_LEARNING = threading.Lock()
+WATCH_S = 60
+"""A watch is ended by the server after so long, and begun anew."""
 
 
 class Cluster(Protocol):
-    """What is asked of an API server. Kinds: `Deployment`, `Pod`, `ConfigMap` and what an object itself names. Every
+    """What is asked of an API server. Kinds: `Pod`, `ConfigMap`, and those of `objects.WORKLOADS` and `.SHARED`. Every
     call raises AwayError where asking again can help, LaunchError where it cannot."""
 
     place: Place
@@ -48,6 +49,10 @@ class Cluster(Protocol):
 
     def log(self, pod: str, *, last: int | None = None, follow: bool = False) -> Iterator[str]: ...
 
+    def close(self) -> None:
+        """Let go of connections, watches among them."""
+        ...
+
 
 def connect(context: str | None = None, namespace: str | None = None, kubeconfig: Path | None = None) -> Cluster:
     """The API server of a context of the kubeconfig (default: as kubectl would choose), and a namespace (default: the
@@ -59,6 +64,7 @@ def connect(context: str | None = None, namespace: str | None = None, kubeconfig
         raise MissingExtraError("running on Kubernetes", "kubernetes")
     from lightkube import Client, KubeConfig
     from lightkube.core.exceptions import ConfigError
+    from yaml import YAMLError
 
     try:
         config = KubeConfig.from_file(kubeconfig) if kubeconfig else KubeConfig.from_env()
@@ -67,11 +73,13 @@ def connect(context: str | None = None, namespace: str | None = None, kubeconfig
             raise InputError("the kubeconfig has no such context", value=context, hint=f"there are: {there}")
         single = config.get(context)
         client = Client(single, namespace=namespace, field_manager=FIELD_MANAGER)
-    except (ConfigError, OSError, ValueError, TypeError, KeyError, AssertionError) as error:
+    except (ConfigError, YAMLError, *UNFORESEEN) as error:
         raise InputError(
-            f"no usable kubeconfig: {error}", hint="set KUBECONFIG, or log in to the cluster as its provider says"
+            f"no usable kubeconfig: {one_line(error)}",
+            hint="set KUBECONFIG, or log in to the cluster as its provider says",
         ) from None
-    _learn_types()
+    bound_silence(client, WATCH_S)
+    learn_types()
     name = (single and single.context_name) or "in-cluster"
     return LightkubeCluster(client, Place(name, client.namespace or "default"))
 
@@ -84,18 +92,15 @@ class LightkubeCluster:
         self.place = place
 
     def apply(self, body: Object, *, dry_run: bool = False) -> Object:
-        from lightkube import codecs
-
         with self._translated(f"apply {body['kind']} {body['metadata']['name']}"):
-            made: Object = self._client.apply(codecs.from_dict(body), dry_run=dry_run).to_dict()
-            return made
+            return plain(self._client.apply(class_of(body["kind"]).from_dict(body), dry_run=dry_run))
 
     def create(self, body: Object) -> bool:
-        from lightkube import ApiError, codecs
+        from lightkube import ApiError
 
         with self._translated(f"create {body['kind']} {body['metadata']['name']}"):
             try:
-                self._client.create(codecs.from_dict(body))
+                self._client.create(class_of(body["kind"]).from_dict(body))
             except ApiError as error:
                 if error.status.reason == "AlreadyExists":
                     return False
@@ -107,25 +112,24 @@ class LightkubeCluster:
 
         with self._translated(f"read {kind} {name}"):
             try:
-                found: Object = self._client.get(_class(kind), name, namespace=self.place.namespace).to_dict()
+                return plain(self._client.get(class_of(kind), name, namespace=self.place.namespace))
             except ApiError as error:
                 if error.status.code == 404:
                     return None
                 raise
-            return found
 
     def list(self, kind: str, labels: Mapping[str, str]) -> tuple[Objects, str]:
         with self._translated(f"list {kind}s"):
-            answer = self._client.list(_class(kind), namespace=self.place.namespace, labels=dict(labels))
-            return [found.to_dict() for found in answer], answer.resourceVersion
+            answer = self._client.list(class_of(kind), namespace=self.place.namespace, labels=dict(labels))
+            return [plain(found) for found in answer], answer.resourceVersion
 
     def watch(self, kind: str, labels: Mapping[str, str], version: str, seconds: int) -> Iterator[tuple[str, Object]]:
         with self._translated(f"watch {kind}s"):
             for event, found in self._client.watch(
-                _class(kind), namespace=self.place.namespace, labels=dict(labels), resource_version=version,
+                class_of(kind), namespace=self.place.namespace, labels=dict(labels), resource_version=version,
                 server_timeout=seconds,
             ):  # fmt: skip
-                yield event, found.to_dict()
+                yield event, plain(found)
 
     def delete(self, kind: str, name: str, *, grace_s: int | None = None) -> None:
         from lightkube import ApiError
@@ -134,7 +138,7 @@ class LightkubeCluster:
         with self._translated(f"delete {kind} {name}"):
             try:
                 self._client.delete(
-                    _class(kind), name, namespace=self.place.namespace, grace_period=grace_s,
+                    class_of(kind), name, namespace=self.place.namespace, grace_period=grace_s,
                     cascade=CascadeType.FOREGROUND,
                 )  # fmt: skip
             except ApiError as error:
@@ -146,6 +150,9 @@ class LightkubeCluster:
             yield from self._client.log(
                 pod, namespace=self.place.namespace, follow=follow, tail_lines=last, newlines=False
             )
+
+    def close(self) -> None:
+        self._client.close()
 
     @contextlib.contextmanager
     def _translated(self, doing: str) -> Iterator[None]:
@@ -160,28 +167,20 @@ class LightkubeCluster:
                 self.place, doing, error.status.code, error.status.reason or "", error.status.message or ""
             ) from None
         except httpx2.HTTPStatusError as error:
-            code = error.response.status_code
-            raise translated(self.place, doing, code, "", error.response.reason_phrase) from None
+            raise self._no_status(doing, error) from None
         except httpx2.HTTPError as error:
             told = str(error) or type(error).__name__
             raise AwayError(f"{self.place}: the API server is away, could not {doing}: {told}") from None
-        except ConfigError as error:
-            raise LaunchError(f"{self.place}: could not {doing}: {error}") from None
+        except FileNotFoundError as error:
+            raise LaunchError(
+                f"{self.place}: could not {doing}: the program {error.filename} that logs in is not installed"
+            ) from None
+        except (ConfigError, *UNFORESEEN) as error:
+            if isinstance(error.__context__, httpx2.HTTPStatusError):  # an answer that the client stumbles over
+                raise self._no_status(doing, error.__context__) from None
+            raise LaunchError(f"{self.place}: could not {doing}: {one_line(error)}") from None
 
-
-def _class(kind: str) -> Any:
-    from lightkube.resources import apps_v1, core_v1
-
-    return getattr(apps_v1, kind, None) or getattr(core_v1, kind)
-
-
-def _learn_types() -> None:
-    """Decode a little of everything, once and alone: msgspec 0.22 crashes the process where two threads decode types
-    for the first time at one moment."""
-    from lightkube.core import decoders
-
-    with _LEARNING:
-        for kind in ("ConfigMap", "Deployment", "Pod"):
-            decoders.decode_list(b'{"items": []}', _class(kind))
-        event = decoders.decode_watch_event(b'{"type": "ERROR", "object": {}}')
-        decoders.decode_status(event.object)
+    def _no_status(self, doing: str, error: Any) -> LaunchError:
+        """Where something answers without a Status: a proxy, or the API server for a group that it does not know."""
+        code = error.response.status_code
+        return translated(self.place, doing, code, "", NO_KIND if code == 404 else error.response.reason_phrase)

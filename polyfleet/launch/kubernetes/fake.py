@@ -9,22 +9,24 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from polyfleet.launch.kubernetes.objects import REPLICA, Object, Objects
+from polyfleet.launch.kubernetes.objects import REPLICA, WORKER, WORKLOADS, Object, Objects, pod_templates
 from polyfleet.launch.kubernetes.refusals import AwayError, GoneError, Place, translated
 
 
 class FakeCluster:
-    """A Cluster in memory. A Deployment gets a Pod; a Pod that is deleted comes back while its Deployment is there.
+    """A Cluster in memory. A Deployment gets a Pod, a LeaderWorkerSet as many as its size; a Pod that is deleted comes
+    back while what owns it is there.
 
-    `away`: the API server answers nothing. `refused`: by verb and kind, such as `apply Deployment`, the code and words
-    that it answers with. `calls` tells what was asked that changes something, in order; `slow_end`: pods that are
-    deleted stay until `end_pods`.
+    `away`: the API server answers nothing. `unknown`: kinds that it has not. `refused`: by verb and kind, such as
+    `apply Deployment`, the code and words that it answers with. `calls` tells what was asked that changes something, in
+    order; `slow_end`: pods that are deleted stay until `end_pods`.
     """
 
     def __init__(self, place: Place | None = None) -> None:
         self.place = place or Place("fake", "default")
         self.away = False
         self.slow_end = False
+        self.unknown: set[str] = set()
         self.refused: dict[str, tuple[int, str]] = {}
         self.calls: list[str] = []
         self.objects: dict[tuple[str, str], Object] = {}
@@ -43,8 +45,9 @@ class FakeCluster:
             if dry_run:
                 return made
             self._set("MODIFIED" if known else "ADDED", made)
-            if kind == "Deployment" and known is None:
-                self._add_pod(made)
+            if kind in WORKLOADS and known is None:
+                for number in range(_size(made)):
+                    self._add_pod(made, number)
             return copy.deepcopy(made)
 
     def create(self, body: Object) -> bool:
@@ -93,10 +96,10 @@ class FakeCluster:
             found = self.objects.get((kind, name))
             if found is None:
                 return
-            if kind == "Deployment":
+            if kind in WORKLOADS:
                 for pod in self.pods_of(name):
                     self._end(pod)
-            if kind == "Pod" or (kind == "Deployment" and self.pods_of(name)):
+            if kind == "Pod" or (kind in WORKLOADS and self.pods_of(name)):
                 self._end(found)
             else:
                 self._remove(kind, name)
@@ -106,20 +109,23 @@ class FakeCluster:
         lines = self.lines.get(pod, [])
         yield from lines if last is None else lines[-last:]
 
+    def close(self) -> None:
+        """Nothing is held here; another driver may ask on."""
+
     def pods_of(self, replica_id: str) -> Objects:
         """Its pods, oldest first."""
         found = [o for (kind, _), o in self.objects.items() if kind == "Pod"]
         return [pod for pod in found if pod["metadata"]["labels"][REPLICA] == replica_id]
 
     def ready(self, replica_id: str, ip: str, *, is_ready: bool = True) -> None:
-        """Its newest pod has this address, and is Ready or not."""
+        """The newest of its pods that serve has this address, and is Ready or not."""
         conditions = [{"type": "Ready", "status": str(is_ready), "lastTransitionTime": _now()}]
         self.tell(replica_id, {"podIP": ip, "conditions": conditions})
 
     def tell(self, replica_id: str, status: Mapping[str, Any]) -> None:
-        """Its newest pod says this of itself."""
+        """The newest of its pods that serve says this of itself."""
         with self._moved:
-            pod = self.pods_of(replica_id)[-1]
+            pod = [p for p in self.pods_of(replica_id) if WORKER not in p["metadata"]["labels"]][-1]
             self._set("MODIFIED", {**pod, "status": dict(status)})
 
     def end_pods(self) -> None:
@@ -144,15 +150,18 @@ class FakeCluster:
     def _ask(self, what: str, told: str = "") -> None:
         if self.away:
             raise AwayError(f"{self.place}: the API server is away")
+        kind = what.partition(" ")[2]
+        if kind in self.unknown:
+            raise translated(self.place, what, 404, "NotFound", "the server could not find the requested resource")
         if what in self.refused:
             code, words = self.refused[what]
             raise translated(self.place, what, code, "", words)
         if told:
             self.calls.append(told)
 
-    def _add_pod(self, deployment: Object) -> None:
+    def _add_pod(self, workload: Object, number: int = 0) -> None:
         self._pods += 1
-        name, template = f"{deployment['metadata']['name']}-{self._pods}", deployment["spec"]["template"]
+        name, template = f"{workload['metadata']['name']}-{self._pods}", pod_templates(workload)[min(number, 1)]
         meta = {**_birth(f"pod-{self._pods}")["metadata"], "name": name, "labels": template["metadata"]["labels"]}
         self._set("ADDED", {"kind": "Pod", "metadata": meta, "spec": template["spec"], "status": {}})
 
@@ -166,13 +175,14 @@ class FakeCluster:
         self._happened("DELETED", found)
         if kind != "Pod":
             return
-        owner = self.objects.get(("Deployment", found["metadata"]["labels"][REPLICA]))
+        labels = found["metadata"]["labels"]
+        owner = next((o for k in WORKLOADS if (o := self.objects.get((k, labels[REPLICA])))), None)
         if owner is None:
             return
         if "deletionTimestamp" not in owner["metadata"]:
-            self._add_pod(owner)
+            self._add_pod(owner, int(WORKER in labels))
         elif not self.pods_of(owner["metadata"]["name"]):
-            self._remove("Deployment", owner["metadata"]["name"])
+            self._remove(owner["kind"], owner["metadata"]["name"])
 
     def _set(self, event: str, made: Object) -> None:
         made["metadata"] = {**made["metadata"], "resourceVersion": str(self._version + 1)}
@@ -184,6 +194,10 @@ class FakeCluster:
         found = {**found, "metadata": {**found["metadata"], "resourceVersion": str(self._version)}}
         self._events.append((self._version, event, found))
         self._moved.notify_all()
+
+
+def _size(workload: Object) -> int:
+    return int(workload["spec"]["leaderWorkerTemplate"]["size"]) if workload["kind"] != "Deployment" else 1
 
 
 def _birth(uid: str) -> Object:

@@ -8,6 +8,9 @@ from polyfleet.errors import LaunchError
 
 _AWAY_CODES = (None, 408, 429, 500, 502, 503, 504)
 
+NO_KIND = "the server could not find the requested resource"
+"""What a Status says of an address that is no kind's; where the whole group is unknown there is not even a Status."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -32,10 +35,19 @@ class GoneError(LaunchError):
     can_retry = True
 
 
+class NoKindError(LaunchError):
+    """The cluster has no objects of this kind: what defines them is not installed."""
+
+
 def translated(place: Place, doing: str, code: int | None, reason: str, message: str) -> LaunchError:
     """The error for an answer: its status code, and the reason and message of its Status."""
+    message = " ".join(message.split())
     if code == 410:
         return GoneError(f"{place}: {message}")
+    if code == 404 and message.startswith(NO_KIND):
+        told = f"the cluster has no such kind of object: could not {doing}"
+        hint = "; LeaderWorkerSet is installed apart (sigs.k8s.io/lws)" if "LeaderWorkerSet" in doing else ""
+        return NoKindError(f"{place}: {told}{hint}")
     if code in _AWAY_CODES:
         told = f" ({message})" if message else ""
         return AwayError(f"{place}: the API server answers {code} and could not {doing}{told}")

@@ -9,14 +9,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from polyfleet.errors import LaunchError
-from polyfleet.launch.kubernetes.cluster import Cluster
-from polyfleet.launch.kubernetes.objects import Object
-from polyfleet.launch.kubernetes.refusals import GoneError
+from polyfleet.launch.kubernetes.cluster import WATCH_S, Cluster
+from polyfleet.launch.kubernetes.objects import WORKLOADS, Object
+from polyfleet.launch.kubernetes.refusals import GoneError, NoKindError
 
 _LOG = logging.getLogger("polyfleet.kubernetes")
-_WATCH_S = 240
+_OPTIONAL = ("LeaderWorkerSet",)
+_ABSENT_S = 60.0
+"""What the cluster does not know is asked for so often, or once we made one: it may be installed meanwhile."""
 _BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
-KINDS = ("ConfigMap", "Deployment", "Pod")
+KINDS = ("ConfigMap", *WORKLOADS, "Pod")
 
 
 @dataclass(slots=True)
@@ -41,6 +43,7 @@ class Sight:
         self._kinds = {kind: _Kind() for kind in KINDS}
         self._closed = threading.Event()
         self._begun = False
+        self._following = 0
         self.changed = threading.Condition()
 
     def begin(self) -> None:
@@ -49,11 +52,17 @@ class Sight:
             if self._begun:
                 return
             self._begun = True
+            self._following = len(KINDS)
         for kind in KINDS:
-            threading.Thread(target=self._follow, args=(kind,), daemon=True, name=f"sight-{kind}").start()
+            threading.Thread(target=self._live, args=(kind,), daemon=True, name=f"sight-{kind}").start()
 
     def close(self) -> None:
+        """Each thread ends with the server's next word, and the last of them closes the connections. Nobody else may: a
+        socket that is closed below a thread that reads from it gives its number to the next file that is opened, and
+        TLS then writes its farewell into that file."""
         self._closed.set()
+        with self.changed:
+            self.changed.notify_all()
 
     def wait_listed(self, timeout_s: float) -> None:
         """Return once everything was listed. Raises LaunchError with why it was not."""
@@ -90,6 +99,16 @@ class Sight:
             self._kinds[kind].put_at[name] = time.monotonic()
             self.changed.notify_all()
 
+    def _live(self, kind: str) -> None:
+        try:
+            self._follow(kind)
+        finally:
+            with self.changed:
+                self._following -= 1
+                last = not self._following
+            if last:
+                self._cluster.close()
+
     def _follow(self, kind: str) -> None:
         failed = 0
         while not self._closed.is_set():
@@ -100,6 +119,12 @@ class Sight:
                     version = self._watch(kind, version)
             except GoneError:
                 continue
+            except NoKindError as error:
+                self._note_absent(kind, error)
+                with self.changed:
+                    known = self._kinds[kind]
+                    self.changed.wait_for(lambda: self._closed.is_set() or known.objects, _ABSENT_S)  # noqa: B023 - used here
+                self._closed.wait(1.0)
             except LaunchError as error:
                 self._note(kind, error)
                 self._closed.wait(_BACKOFF_S[min(failed, len(_BACKOFF_S) - 1)])
@@ -119,7 +144,7 @@ class Sight:
 
     def _watch(self, kind: str, version: str) -> str:
         """Take in what happens until the server ends the watch; the version reached."""
-        for event, found in self._cluster.watch(kind, self._labels, version, _WATCH_S):
+        for event, found in self._cluster.watch(kind, self._labels, version, WATCH_S):
             version = found["metadata"]["resourceVersion"]
             with self.changed:
                 objects = self._kinds[kind].objects
@@ -130,9 +155,18 @@ class Sight:
                 self.changed.notify_all()
         return version
 
+    def _note_absent(self, kind: str, error: LaunchError) -> None:
+        """There are none; where there were, or always are, the API server is not what it should be."""
+        if kind not in _OPTIONAL or self.all(kind):
+            self._note(kind, error)
+            return
+        with self.changed:
+            self._kinds[kind].listed, self._kinds[kind].error = True, None
+            self.changed.notify_all()
+
     def _note(self, kind: str, error: LaunchError) -> None:
         with self.changed:
-            if self._kinds[kind].error is None:
+            if self._kinds[kind].error is None and not self._closed.is_set():
                 _LOG.warning("%s", error)
             self._kinds[kind].error = error
             self.changed.notify_all()

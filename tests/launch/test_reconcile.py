@@ -8,7 +8,7 @@ from polyfleet.launch.fake import FakeDriver
 from polyfleet.launch.reconcile import GATE, Pace, View, reconcile
 from polyfleet.terms.fleet import Replica, ReplicaSpec, ReplicaState
 
-PACE = Pace(delays_s=(0.0, 0.5, 2.0), failing_s=60, steady_s=60, settle_s=1, drain_s=30, hang_s=10, start_s=100)
+PACE = Pace(delays_s=(0.0, 0.5, 2.0), failing_s=60, steady_s=60, settle_s=1, drain_s=30, hang_s=10)
 
 
 def wanted_spec(name="chat-0", **changes):
@@ -122,12 +122,30 @@ def test_what_is_being_ended_is_not_ended_twice_nor_started_beside_itself():
 
 
 def test_what_hangs_is_ended_and_started_anew():
-    spec = wanted_spec()
+    spec = wanted_spec(start_s=100)
     assert not step([spec], [replica(spec)], [alive(spec)], silent_s={"chat-0": 9.9}).stop
     assert step([spec], [replica(spec)], [alive(spec)], silent_s={"chat-0": 10.0}).stop
     starting = replica(spec, ReplicaState.STARTING)
     assert not step([spec], [starting], [alive(spec)], silent_s={"chat-0": 99.9}).stop
     assert step([spec], [starting], [alive(spec)], silent_s={"chat-0": 100.0}).stop
+
+
+def test_what_hangs_elsewhere_is_given_longer_and_not_ended_while_all_of_them_are_silent():
+    specs = [wanted_spec(f"chat-{n}", place="sky") for n in range(2)]
+    known, running = (
+        [replica(s, pid=n + 1) for n, s in enumerate(specs)],
+        [alive(s, n + 1) for n, s in enumerate(specs)],
+    )
+
+    def ended(*silent):
+        told = {f"chat-{n}": seconds for n, seconds in enumerate(silent)}
+        return [r.spec.id for r, _ in step(specs, known, running, silent_s=told).stop]
+
+    assert ended(PACE.hang_elsewhere_s - 0.1, 0.0) == []
+    assert ended(PACE.hang_elsewhere_s, 0.0) == ["chat-0"]
+    assert ended(PACE.hang_elsewhere_s, PACE.hang_s) == []
+    alone = step(specs[:1], known[:1], running[:1], silent_s={"chat-0": PACE.hang_elsewhere_s})
+    assert [r.spec.id for r, _ in alone.stop] == ["chat-0"]
 
 
 def test_a_changed_workload_is_replaced_one_replica_at_a_time():
@@ -143,6 +161,57 @@ def test_a_changed_workload_is_replaced_one_replica_at_a_time():
     one_down = [replica(old[0], ReplicaState.STARTING, pid=1), *known[1:]]
     still = step([old[0], *new[1:]], one_down, running)
     assert all(r.state is not ReplicaState.DRAINING for r in still.replicas.values())
+
+
+def draining(done):
+    return [i for i, r in done.replicas.items() if r.state is ReplicaState.DRAINING]
+
+
+def test_what_never_got_ready_is_replaced_at_once_and_what_was_just_taken_over_is_not():
+    old = [wanted_spec(f"chat-{n}") for n in range(3)]
+    new = [wanted_spec(f"chat-{n}", slots=8) for n in range(3)]
+    running = [alive(spec, n + 1) for n, spec in enumerate(old)]
+    since = [(ReplicaState.STARTING, 90.0), (ReplicaState.STARTING, 89.0), (ReplicaState.STARTING, 90.1)]
+    known = [
+        replica(spec, state, pid=n + 1, since=at) for n, (spec, (state, at)) in enumerate(zip(old, since, strict=True))
+    ]
+    silent = {"chat-0": 10.0, "chat-1": 11.0, "chat-2": 9.9}
+    gone = step(new, known, running, silent_s=silent)
+    assert draining(gone) == ["chat-0", "chat-1"]
+    assert draining(step(new, gone.replicas.values(), running, silent_s=silent)) == ["chat-0", "chat-1"]
+    serving = [replica(spec, pid=n + 1) for n, spec in enumerate(old)]
+    assert len(draining(step(new, serving, running))) == 1
+
+
+def handing_over(states, *, since=95.0, old=3):
+    """Old replicas of a workload that serve, beside new ones of other names in these states; those that then drain."""
+    leaving = [wanted_spec(f"old-{n}") for n in range(old)]
+    new = [wanted_spec(f"new-{n}") for n in range(len(states))]
+    known = [replica(spec, pid=n + 1) for n, spec in enumerate(leaving)]
+    known += [
+        replica(spec, state, pid=n + 11, since=since) for n, (spec, state) in enumerate(zip(new, states, strict=True))
+    ]
+    running = [alive(r.spec, r.pid) for r in known]
+    return draining(step(new, known, running, now=1000.0))
+
+
+def test_replicas_of_other_names_come_before_those_that_they_replace_go():
+    ready, starting = ReplicaState.READY, ReplicaState.STARTING
+    assert handing_over([starting], since=995.0) == []
+    assert handing_over([ready, starting], since=995.0) == []
+    assert handing_over([ready, ready]) == ["old-0", "old-1", "old-2"]
+
+
+def test_those_that_do_not_come_within_the_handover_get_the_room_of_the_old_one_for_one():
+    ready, starting, failing = ReplicaState.READY, ReplicaState.STARTING, ReplicaState.FAILING
+    assert handing_over([failing], since=1000.0 - PACE.handover_s) == ["old-1", "old-2"]
+    assert handing_over([ready, starting, starting], since=1000.0 - PACE.handover_s) == ["old-2"]
+
+
+def test_a_workload_that_is_wanted_no_more_waits_for_nothing():
+    other = wanted_spec("code-0", workload="code")
+    spec = wanted_spec()
+    assert draining(step([other], [replica(spec)], [alive(spec)])) == ["chat-0"]
 
 
 def test_a_new_price_is_taken_over_while_it_runs():
@@ -161,6 +230,7 @@ def test_a_changed_replica_that_is_down_starts_as_it_is_wanted_now_without_a_pen
 
 
 SPECS = [wanted_spec(f"chat-{n}", slots=slots) for n in range(3) for slots in (4, 8)] + [gate(), gate(slots=8)]
+SPECS += [wanted_spec(f"next-{n}") for n in range(2)]
 ONE_OF_EACH = st.lists(st.sampled_from(SPECS), unique_by=lambda s: s.id)
 EVENT = st.one_of(
     st.tuples(st.just("want"), ONE_OF_EACH),

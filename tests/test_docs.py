@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
+from polyfleet.terms import launch_section
 from polyfleet.terms import spec as spec_terms
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,7 +33,8 @@ def test_every_command_that_a_document_shows_exits_as_it_says(path, tmp_path):
 
 def test_every_key_of_the_spec_is_explained():
     text = (ROOT / "docs" / "spec.md").read_text()
-    parts = [v for v in vars(spec_terms).values() if isinstance(v, type) and issubclass(v, BaseModel)]
+    values = (*vars(spec_terms).values(), *vars(launch_section).values())
+    parts = [v for v in values if isinstance(v, type) and issubclass(v, BaseModel)]
     keys = {key for part in parts for key in part.model_fields}
     assert keys
     assert {key for key in keys if not re.search(rf"\b{key}\b", text)} == set()

@@ -66,7 +66,7 @@ def load_inputs(spec: SpecLike, progress: Progress | None = None) -> Inputs:
     source = spec if isinstance(spec, SpecSource) else load_spec(spec)
     folder = folder_of(source)
     tell("reading the catalog")
-    catalog = _catalog(source, folder)
+    catalog = catalog_of(source, folder)
     source = canonical(source, catalog)
     models = {name: _model(source, name, folder, catalog) for name in source.spec.workloads}
     refuse_contradictions(source, models)
@@ -124,7 +124,8 @@ def speed_model(settings: Settings | None = None) -> SpeedModel:
         raise error.at(str(file)) from None
 
 
-def _catalog(source: SpecSource, folder: Path) -> Catalog:
+def catalog_of(source: SpecSource, folder: Path) -> Catalog:
+    """The packaged catalog with the spec's own offers laid over it. Raises InputError with the spec's line."""
     from polyfleet.catalog.store import load_catalog
 
     choice = source.spec.catalog

@@ -9,12 +9,13 @@ import typer
 from polyfleet.cli.state import StateUrl
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from polyfleet.cli.terminal import NotedTable
     from polyfleet.launch.status import Fared, Status
+    from polyfleet.terms.fleet import ReplicaSpec
 
-_COLUMNS = (
-    "replica", "engine", "offer", "state", ">age", ">deaths", ">requests", ">running", ">queue", ">tok/s",
-)  # fmt: skip
+_COLUMNS = ("replica", "runs", "state", ">age", ">deaths", ">requests", ">running", ">queue", ">tok/s")
 
 
 def status(
@@ -46,36 +47,54 @@ def status(
         else:
             if watch:
                 out.clear()
-            out.print(_table(seen))
+            for shown in _tables(seen):
+                out.print(shown)
         if not watch:
             return
         time.sleep(1.0)
 
 
-def _table(seen: Status) -> NotedTable:
+def _tables(seen: Status) -> Iterator[NotedTable | str]:
+    """One table, or one for each place where there are several, and what holds replicas up."""
     from polyfleet.cli.terminal import table
     from polyfleet.launch.words import reason
 
     if not seen.fared and not seen.keeper:
-        return table("nothing runs here; `polyfleet up SPEC` starts something", [])
-    note = None if seen.keeper else "no keeper runs: what dies stays down until `polyfleet up` is run again"
-    cost = sum(fared.replica.spec.usd_per_hour for fared in seen.fared)
-    heading = f"endpoint {seen.endpoint or 'not ready'}; {len(seen.fared)} replicas, {cost:.2f} USD/h"
-    shown = table(heading, _COLUMNS, note=note)
-    for fared in seen.fared:
-        shown.add_row(*_row(fared))
-    died = [f"{f.replica.spec.id}: {reason(f.replica.last_lines)}" for f in seen.fared if f.replica.restarts]
-    if died and note is None:
-        shown.note = "\n".join(died)
-    return shown
+        yield table("nothing runs here; `polyfleet up SPEC` starts something", [])
+        return
+    heading = f"endpoint {seen.endpoint or 'not ready'}; {_sum(seen.fared)}"
+    places = list(dict.fromkeys(fared.replica.spec.place for fared in seen.fared)) or [""]
+    if len(places) > 1:
+        yield heading
+    for place in places:
+        here = [fared for fared in seen.fared if fared.replica.spec.place == place]
+        shown = table(heading if len(places) == 1 else f"{place}: {_sum(here)}", _COLUMNS)
+        for fared in here:
+            shown.add_row(*_row(fared))
+        told = [f"{f.replica.spec.id}: {reason(f.replica.last_lines)}" for f in here if f.replica.last_lines]
+        shown.note = "\n".join(told) or None
+        yield shown
+    if not seen.keeper:
+        yield "no keeper runs: what dies stays down until `polyfleet up` is run again\n"
+
+
+def _sum(fared: Sequence[Fared]) -> str:
+    cost = sum(one.replica.spec.usd_per_hour for one in fared)
+    return f"{len(fared)} replica{'' if len(fared) == 1 else 's'}, {cost:.2f} USD/h"
 
 
 def _row(fared: Fared) -> tuple[str, ...]:
     replica, spec, load = fared.replica, fared.replica.spec, fared.load
-    offer = spec.offer.removesuffix(":on_demand")
     figures = (load.requests, load.running, load.waiting, load.tokens_per_s)
     loads = ("-" if figure is None else f"{figure:,.0f}" for figure in figures)
-    return spec.id, spec.engine, offer, replica.state.value, _age(fared.age_s), str(replica.restarts), *loads
+    return spec.id, _what(spec), replica.state.value, _age(fared.age_s), str(replica.restarts), *loads
+
+
+def _what(spec: ReplicaSpec) -> str:
+    """The engine, or what is more telling: the chip that it runs on, or the host."""
+    from polyfleet.terms.fleet import ENDPOINT, HERE
+
+    return spec.engine if spec.place == HERE else spec.provider if spec.place == ENDPOINT else spec.chip
 
 
 def _age(seconds: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -15,14 +15,29 @@ from polyfleet.cli.state import StateUrl
 if TYPE_CHECKING:
     from polyfleet.launch.home import Home
     from polyfleet.terms.fleet import ReplicaSpec
-    from polyfleet.terms.spec_text import SpecSource
+
+_LOCAL_TIMEOUT_S = 120.0
+_REMOTE_TIMEOUT_S = 3600.0
 
 
 def up(
-    spec: Annotated[Path, typer.Argument(help="The spec, a YAML or JSON file, with a `local:` section.")],
+    spec: Annotated[Path, typer.Argument(help="The spec, a YAML or JSON file.")],
+    on: Annotated[
+        Literal["sky", "kubernetes"] | None,
+        typer.Option(help="Bring the spec's plan up there; default: as `launch:` says, else `local:`."),
+    ] = None,
+    plan: Annotated[
+        Path | None, typer.Option(help="A plan of this spec, as `polyfleet plan -o` wrote it; default: made now.")
+    ] = None,
+    stale: Annotated[bool, typer.Option("--stale", help="Launch it though its prices have changed.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be asked of whom; touch nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --dry-run: print it as JSON.")] = False,
     state: StateUrl = None,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the endpoint.")] = 8000,
-    timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait until everything answers.")] = 120.0,
+    timeout: Annotated[
+        float | None,
+        typer.Option(min=1, help="Seconds to wait until everything answers; default: 120 here, 3600 elsewhere."),
+    ] = None,
     gate: Annotated[bool, typer.Option("--gate/--no-gate", help="With the endpoint, or the replicas alone.")] = True,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Gate processes that share the port.")] = 1,
     otlp: Otlp = None,
@@ -33,13 +48,18 @@ def up(
 
     require_extras(gate=gate)
     from polyfleet import api
+    from polyfleet.cli.asking import asked_of
+    from polyfleet.cli.dry_run import print_dry_run
     from polyfleet.launch import control, desired
     from polyfleet.launch.home import Home
     from polyfleet.settings import Settings
 
     source = api.load_spec(spec)
     home = Home.of(Settings.from_environment(), state)
-    replicas = desired.replicas_of(source, home.folder)
+    asked = asked_of(source, home, on, plan, stale=stale)
+    if dry_run:
+        print_dry_run(asked, as_json=as_json)
+        return
     control.require_same_state(home)
     endpoint = None
     if gate:
@@ -50,9 +70,14 @@ def up(
         endpoint = desired.gate_spec(port, home.routes_file, home.public_state_url, workers=workers, otlp=otlp)
     if endpoint:
         control.require_port(home, endpoint)
-    _tell_left_out(source)
+    for told in asked.left_out:
+        typer.echo(f"note: not run: {told}", err=True)
+    control.require_same_keys(home, asked.replicas)
+    control.check(home, asked.replicas)
+    remote = asked.planned is not None
+    timeout_s = timeout or (_REMOTE_TIMEOUT_S if remote else _LOCAL_TIMEOUT_S)
     with control.in_foreground(home) if foreground else _in_background():
-        _bring_up(home, replicas, endpoint, str(spec), timeout)
+        _bring_up(home, asked.replicas, endpoint, str(spec), timeout_s)
         if foreground:
             typer.echo("Ctrl-C takes it down")
             control.wait_for_end(home)
@@ -96,9 +121,3 @@ def _first_key(home: Home) -> str | None:
         return None if list_keys(engine) else create_key(engine, "first", admin=True)
     except InputError:  # another `up` made it at this moment
         return None
-
-
-def _tell_left_out(source: SpecSource) -> None:
-    left_out = [name for name in source.spec.workloads if name not in source.spec.local]
-    if left_out:
-        typer.echo(f"note: not in `local:`, so not run here: {', '.join(left_out)}", err=True)

@@ -16,13 +16,17 @@ from sqlalchemy.engine import make_url
 from polyfleet.errors import LaunchError, PolyfleetError
 from polyfleet.files import make_folder
 from polyfleet.launch import ports, processes
+from polyfleet.launch.drivers import drivers
 from polyfleet.launch.home import STATE, Home, held, keeper_pid, keeper_runs, note, noted
 from polyfleet.launch.keeper import Keeper
 from polyfleet.launch.local import home_hash
 from polyfleet.launch.reconcile import GATE, Pace
 from polyfleet.launch.words import reason
 from polyfleet.settings import Settings
-from polyfleet.terms.fleet import Replica, ReplicaSpec, ReplicaState
+from polyfleet.terms.fleet import ENDPOINT, HERE, Replica, ReplicaSpec, ReplicaState
+
+_END_HERE_S = 90.0
+_END_ELSEWHERE_S = 900.0
 
 
 def start_keeper(home: Home, wait_s: float = 10.0) -> None:
@@ -53,13 +57,16 @@ def keep(home: Home, *, pace: Pace | None = None, ended: threading.Event | None 
         note(home)
         _hand_password_to_gate(home)
         state = home.state()
-        keeper = Keeper(state, home.driver(), home.routes_file, pace=pace, pid=os.getpid())
+        driver = drivers(home, state)
+        keeper = Keeper(state, driver, home.routes_file, pace=pace, pid=os.getpid())
         try:
             keeper.run(ended or threading.Event(), is_mine)
         finally:
             keeper.close()
+            driver.close()
         if state.wanted().closing:
             state.sign(None)
+            state.forget_places()
             for path in (home.routes_file, home.folder / "run" / "keeper.json"):
                 path.unlink(missing_ok=True)
         return True
@@ -68,6 +75,8 @@ def keep(home: Home, *, pace: Pace | None = None, ended: threading.Event | None 
 def main() -> None:
     """`python -m polyfleet.launch`: the keeper that `up` starts. SIGTERM ends it and leaves what runs."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    for client in ("httpx", "httpx2"):
+        logging.getLogger(client).setLevel(logging.WARNING)  # they tell every request
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
@@ -94,9 +103,37 @@ def require_same_state(home: Home) -> None:
         raise LaunchError(f"what runs here keeps its state in {theirs}: name that, or `polyfleet down` first")
 
 
+def require_same_keys(home: Home, replicas: Sequence[ReplicaSpec]) -> None:
+    """Raises LaunchError where the running keeper, and so the gate, has another value of a key's variable than this
+    process: it would not hear of the new one."""
+    pid = keeper_pid(home.folder)
+    theirs = processes.environment_of(pid) if pid is not None and keeper_runs(home) else None
+    if theirs is None:
+        return
+    for name in sorted({spec.key_env for spec in replicas if spec.key_env is not None}):
+        if theirs.get(name) != os.environ.get(name):
+            raise LaunchError(
+                f"what runs here was started with another {name} than is set now; `polyfleet down` first, or keep the "
+                "key in a file (`key_file`), which may change at any time"
+            )
+
+
+def check(home: Home, replicas: Sequence[ReplicaSpec]) -> None:
+    """Ask the places outside this machine whether they would take these. Raises LaunchError or InputError with the
+    first refusal; nothing has been changed then."""
+    elsewhere = [spec for spec in replicas if spec.place != HERE]
+    if not elsewhere:
+        return
+    places = drivers(home, home.state())
+    try:
+        places.check(elsewhere)
+    finally:
+        places.close()
+
+
 def require_port(home: Home, gate: ReplicaSpec) -> None:
     """Raises LaunchError where something else than this home's gate has the endpoint's port."""
-    running = home.driver().list().get(GATE)
+    running = home.here().list().get(GATE)
     if gate.port is not None and (running is None or running.spec.port != gate.port):
         ports.require_free(gate.port)
 
@@ -107,7 +144,7 @@ def follow(home: Home, wanted: Sequence[ReplicaSpec], timeout_s: float) -> Itera
     Raises LaunchError with the engine's last words where one fails again and again, or where the time is up.
     """
     state, deadline, begun = home.state(), time.monotonic() + timeout_s, time.monotonic()
-    told: dict[str, tuple[ReplicaState, int]] = {}
+    told: dict[str, tuple[ReplicaState, int, str]] = {}
     while True:
         asked = state.wanted()
         replicas = state.replicas() if asked.seen == asked.asked else {}
@@ -115,7 +152,8 @@ def follow(home: Home, wanted: Sequence[ReplicaSpec], timeout_s: float) -> Itera
             replica = replicas.get(spec.id)
             if replica is None or replica.spec.digest != spec.digest:
                 continue
-            if told.get(spec.id) != (now := (replica.state, replica.restarts)):
+            held_up = reason(replica.last_lines) if replica.spec.place != HERE else ""
+            if told.get(spec.id) != (now := (replica.state, replica.restarts, held_up)):
                 told[spec.id] = now
                 yield _line(replica, time.monotonic() - begun)
             if replica.state is ReplicaState.FAILING:
@@ -138,7 +176,7 @@ def _line(replica: Replica, after_s: float) -> str:
     if replica.state is ReplicaState.READY:
         return f"{words} {replica.url}  after {after_s:.1f} s"
     if not replica.restarts:
-        return words.rstrip()
+        return f"{words} {reason(replica.last_lines)}".rstrip()
     times = "once" if replica.restarts == 1 else f"{replica.restarts} times"
     return f"{words} died {times}: {reason(replica.last_lines)}"
 
@@ -162,7 +200,7 @@ def in_foreground(home: Home) -> Iterator[None]:
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        close(home, 90.0)
+        close(home)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, before)
 
@@ -180,17 +218,21 @@ def wait_for_end(home: Home) -> None:
         ended.wait(0.5)
 
 
-def close(home: Home, timeout_s: float) -> None:
-    """Drain and stop everything of a home, its keeper last. Raises LaunchError where that takes too long."""
+def close(home: Home, timeout_s: float | None = None) -> None:
+    """Drain and stop everything of a home, its keeper last. Raises LaunchError where that takes too long: by default
+    90 seconds, and 15 minutes where machines have to be given back."""
     require_same_state(home)
-    driver, deadline = home.driver(), time.monotonic() + timeout_s
+    here, begun = home.here(), time.monotonic()
+    deadline = begun + (timeout_s or _END_HERE_S)
     try:
         state = home.state()
+        timeout_s = timeout_s or (_END_HERE_S if set(state.places()) <= {HERE, ENDPOINT} else _END_ELSEWHERE_S)
+        deadline = begun + timeout_s
         state.close()
     except PolyfleetError as error:  # a full disk, a database that is away: what runs must be stoppable all the same
         _end_by_hand(home, deadline)
         raise LaunchError(f"{error}; what ran was ended all the same") from None
-    while keeper_runs(home) or driver.list():
+    while keeper_runs(home) or here.list() or state.replicas() or state.places():
         if not state.wanted().closing:
             raise LaunchError("`polyfleet up` was run meanwhile: it stays up")
         if time.monotonic() >= deadline:

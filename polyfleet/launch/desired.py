@@ -25,8 +25,8 @@ def replicas_of(source: SpecSource, home: Path) -> tuple[ReplicaSpec, ...]:
     if not source.spec.local:
         raise SpecError(
             "the spec does not say what to run on this machine", file=source.file,
-            hint="add for instance `local: {WORKLOAD: {engine: llama.cpp, replicas: 2}}`; "
-            "clouds and Kubernetes cannot be launched on yet",
+            hint="add for instance `local: {WORKLOAD: {engine: llama.cpp, replicas: 2}}`, or bring up its plan with "
+            "`--on sky` or `--on kubernetes`",
         )  # fmt: skip
     made: list[ReplicaSpec] = []
     slugs: dict[str, str] = {}

@@ -54,12 +54,18 @@ class Home:
         address = make_url(self.state_url)
         return address._replace(password=None).render_as_string(hide_password=False)
 
+    @property
+    def identity(self) -> str:
+        """Its name in what it shares with other homes: a database, a namespace, an account. Made up once, kept here."""
+        return _identity(self.folder)
+
     def state(self) -> State:
         """Its rows. Raises InputError where the database cannot be opened."""
-        identity = _identity(self.folder)  # makes the folder that a state of its own lies in
+        identity = self.identity  # makes the folder that a state of its own lies in
         return State(open_database(self.state_url), identity)
 
-    def driver(self) -> LocalDriver:
+    def here(self) -> LocalDriver:
+        """What runs of it on this machine."""
         return LocalDriver(self.folder)
 
 

@@ -19,7 +19,7 @@ from polyfleet.errors import LaunchError
 from polyfleet.files import make_folder
 from polyfleet.launch import log_file, ports, processes
 from polyfleet.launch.driver import Alive, Started, StillThereError
-from polyfleet.launch.engines import ENGINES, command_line, environment
+from polyfleet.launch.engines import ENGINE_KEY, ENGINES, command_line, environment
 from polyfleet.launch.reconcile import GATE
 from polyfleet.launch.words import OWN, STARTING
 from polyfleet.terms.fleet import Replica, ReplicaSpec
@@ -178,8 +178,10 @@ def _lock(descriptor: int) -> bool:
 
 
 def _inherited(spec: ReplicaSpec) -> dict[str, str]:
-    """The environment that a replica is given: this process's, less what reaches the state."""
-    kept = {name: value for name, value in os.environ.items() if spec.engine == GATE or name not in STATE_VARIABLES}
+    """The environment that a replica is given: this process's, less what reaches the state, and less the key that
+    engines elsewhere ask for: here nobody but this machine can reach them."""
+    withheld = () if spec.engine == GATE else (*STATE_VARIABLES, ENGINE_KEY)
+    kept = {name: value for name, value in os.environ.items() if name not in withheld}
     return kept | _KEEP_ENVIRONMENT
 
 

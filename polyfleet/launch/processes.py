@@ -61,6 +61,14 @@ def start_time(pid: int) -> float | None:
     return None if status is None else status[1]
 
 
+def environment_of(pid: int) -> Mapping[str, str] | None:
+    """The environment that a process was started with; None where it cannot be read."""
+    try:
+        return dict(_pairs((_PROC / str(pid) / "environ").read_bytes()))
+    except OSError:
+        return None
+
+
 def marked(mark: str) -> list[Process]:
     """All running processes with this mark, or with any mark of a home where it ends with `/`; oldest first."""
     found = (_read(int(entry), mark) for entry in os.listdir(_PROC) if entry.isdigit())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,11 +17,6 @@ from polyfleet.terms.plan import CapacityRow, LossRow, PlanBucket, PlanWindow, P
 from polyfleet.terms.spec import Spec, Workload
 
 DUST = 1e-12
-
-
-def spec_digest(spec: Spec) -> str:
-    """SHA-256 of the spec as understood, but for where it is launched: that does not make another plan."""
-    return hashlib.sha256(spec.model_dump_json(exclude={"local", "launch"}).encode()).hexdigest()
 
 
 def rentals(fleet: Fleet, catalog: Catalog | None) -> tuple[Rental, ...]:

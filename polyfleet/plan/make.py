@@ -21,7 +21,6 @@ from polyfleet.plan.document import (
     plan_workloads,
     rentals,
     routes,
-    spec_digest,
 )  # fmt: skip
 from polyfleet.plan.document_limits import limit_rows
 from polyfleet.plan.document_lines import line_up
@@ -138,7 +137,7 @@ def _written(outcome: Outcome, fleet: Fleet, gap: float, facts: SolverFacts, con
     duals = {name: value * outcome.unit_usd for name, value in outcome.month.duals.items()}
     proven = outcome.usd / outcome.bound - 1 if outcome.bound > 0 else 0.0
     return Plan(
-        spec_digest=spec_digest(context.spec) if context else "",
+        spec_digest=context.spec.digest if context else "",
         catalog_digest=catalog.digest if catalog else "",
         status="proven" if proven <= gap + 1e-9 else "stopped",
         usd_per_month=outcome.usd,

@@ -9,12 +9,14 @@ from dataclasses import dataclass, field, replace
 
 from polyfleet.catalog.chips import find_chip
 from polyfleet.errors import InputError, PlanFileError
+from polyfleet.launch.engines import split_command
 from polyfleet.launch.manifests.boxes import Machine, machines_of
 from polyfleet.launch.recipes import Ask, LaunchRecipe, fill_recipe
 from polyfleet.launch.recipes.checkpoint import NoCheckpointError
 from polyfleet.terms.build import Build
+from polyfleet.terms.launch_section import OwnEngine
 from polyfleet.terms.model import Model
-from polyfleet.terms.plan import Line, Plan
+from polyfleet.terms.plan import Line, Plan, Rental
 from polyfleet.terms.precision import Precision
 
 FindModel = Callable[[str], Model]
@@ -25,11 +27,12 @@ _BUILD = re.compile(r"(\d+)x(\S+) (\S+) (\S+) tp(\d+)(?: pp(\d+))?(?: dp(\d+))?(
 class Choice:
     """What the user chooses beside the plan. `weights` by workload, or workload/precision. `window`: its name or
     number, None = the one that costs most an hour. `model_folder`: where the container finds the weights; None: it
-    fetches them by name."""
+    fetches them by name. `engines`: by workload, what is started in place of the recipe's."""
 
     weights: Mapping[str, str] = field(default_factory=dict)
     window: str | None = None
     model_folder: str | None = None
+    engines: Mapping[str, OwnEngine] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,8 @@ class PlannedLine:
     loads: str
     model_folder: str | None
     replicas: tuple[str, ...]
-    instance_type: str
+    rental: Rental
+    own: OwnEngine
 
     @property
     def recipe(self) -> LaunchRecipe:
@@ -54,11 +58,17 @@ class PlannedLine:
     def at(self, ask: Ask) -> LaunchRecipe:
         """The recipe with other chips of the machine, or another port. Raises as `fill_recipe`."""
         recipe = fill_recipe(self.model, find_chip(self.line.chip), self.build, ask)
-        if self.model_folder is None or self.loads.startswith("/"):
-            return recipe
         command = list(recipe.command)
-        command[command.index(self.loads)] = f"{self.model_folder}/{self.loads}"
-        return recipe.model_copy(update={"command": tuple(command)})
+        if self.own.command is not None:
+            command = _own_command(self.own.command, ask)
+        elif self.model_folder is not None and not self.loads.startswith("/"):
+            command[command.index(self.loads)] = f"{self.model_folder}/{self.loads}"
+        changes = {
+            "command": tuple(command),
+            "image": self.own.image or recipe.image,
+            "health": self.own.health or recipe.health,
+        }
+        return recipe.model_copy(update=changes)
 
     @property
     def name(self) -> str:
@@ -146,10 +156,17 @@ def _planned(plan: Plan, line: Line, window: int, choice: Choice, find_model: Fi
     ids = tuple(f"{stem(line)}-{n}" for n in range(line.replicas[window]))
     made = PlannedLine(
         line, replace(build, model=model.name), model, ask, named or model.name, choice.model_folder, ids,
-        rental.instance_type,
+        rental, choice.engines.get(line.workload, OwnEngine()),
     )  # fmt: skip
     made.at(ask)  # what cannot run is told now, not while files are written
     return made
+
+
+def _own_command(text: str, ask: Ask) -> list[str]:
+    parts: list[str] = []
+    for part in split_command(text):
+        parts += ask.names if part == "{names}" else [part.replace("{port}", str(ask.port))]
+    return parts
 
 
 def _window(plan: Plan, wanted: str | None) -> int:

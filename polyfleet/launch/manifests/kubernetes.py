@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from polyfleet.catalog.chips import find_chip
@@ -37,7 +37,9 @@ def kubernetes_files(planned: Planned, chosen: InCluster) -> dict[str, str]:
 
 
 def _place(planned: Planned, lines: list[PlannedLine], chosen: InCluster) -> dict[str, str]:
-    files = {f"{line.name}.yaml": yaml_text(*_line(planned, line, chosen)) for line in lines}
+    files = {
+        f"{line.name}.yaml": yaml_text(*replica_objects(planned, line, chosen).values(), budget(line)) for line in lines
+    }
     workloads = sorted({line.line.workload for line in lines})
     files["services.yaml"] = yaml_text(*(_service(w, lines) for w in workloads))
     kustomization: Document = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization"}
@@ -46,19 +48,21 @@ def _place(planned: Planned, lines: list[PlannedLine], chosen: InCluster) -> dic
     return files
 
 
-def _line(planned: Planned, line: PlannedLine, chosen: InCluster) -> Iterator[Document]:
+def replica_objects(planned: Planned, line: PlannedLine, chosen: InCluster) -> dict[str, Document]:
+    """The Deployment of each replica by its id (a LeaderWorkerSet where one spans nodes). Raises UnservableError."""
     cluster = load_clusters().get(line.line.provider, Cluster(line.line.provider))
     spec = pod_spec(line, cluster, chosen.weights, chosen.secret, slug(line.line.workload, 63))
     build = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:16]
+    made: dict[str, Document] = {}
     for replica in line.replicas:
         labels = _labels(line, replica, build)
         whole = {**labels, "polyfleet/plan": planned.digest}
         if line.ask.nodes > 1:
             _refuse_one_node_engine(line)
-            yield _group(replica, whole, labels, spec, line.ask.nodes)
+            made[replica] = _group(replica, whole, labels, spec, line.ask.nodes)
         else:
-            yield _deployment(replica, whole, labels, spec)
-    yield _budget(line)
+            made[replica] = _deployment(replica, whole, labels, spec)
+    return made
 
 
 def _labels(line: PlannedLine, replica: str, build: str) -> dict[str, str]:
@@ -106,7 +110,8 @@ def _group(replica: str, whole: Mapping[str, str], labels: Mapping[str, str], sp
     }
 
 
-def _budget(line: PlannedLine) -> Document:
+def budget(line: PlannedLine) -> Document:
+    """Lets a drain of nodes take one of the line's replicas at a time."""
     return {
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",

@@ -83,7 +83,7 @@ def _security(recipe: LaunchRecipe) -> Document:
 
 
 def _selector(planned: PlannedLine, recipe: LaunchRecipe, cluster: Cluster) -> dict[str, str]:
-    selector = {cluster.type_label: planned.instance_type} if cluster.type_label else {}
+    selector = {cluster.type_label: planned.rental.instance_type} if cluster.type_label else {}
     if planned.line.purchase == "spot" and cluster.spot_label:
         key, value = cluster.spot_label.split("=", 1)
         selector[key] = value

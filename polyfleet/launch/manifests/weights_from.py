@@ -60,6 +60,6 @@ def parse_weights_from(text: str) -> WeightsFrom:
     if kind == "image" and re.fullmatch(r"/\S*[^/\s]", rest):
         return WeightsFrom("image", rest)
     raise InputError(
-        "--weights-from does not say where the weights are", value=text,
+        "weights cannot come from there", value=text,
         hint="write hub, pvc:NAME, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or image:/FOLDER",
     )  # fmt: skip

@@ -5,11 +5,11 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
+from polyfleet.launch.engines import ENGINE_KEY
 from polyfleet.launch.recipes.recipe import LaunchRecipe
 
-SECRETS = ("HF_TOKEN", "VLLM_API_KEY")
-"""Environment variables that are passed on by name: the value is the caller's, and is never written down. The second is
-the key that vLLM then asks of whoever calls it; unset, anybody may."""
+SECRETS = ("HF_TOKEN", ENGINE_KEY)
+"""Environment variables that are passed on by name: the value is the caller's, and is never written down."""
 
 
 def docker_options(recipe: LaunchRecipe) -> list[str]:

@@ -25,14 +25,17 @@ def down(
     from polyfleet.launch import control
     from polyfleet.launch.home import Home, keeper_runs
     from polyfleet.settings import Settings
+    from polyfleet.terms.fleet import HERE
 
     home = Home.of(Settings.from_environment(), state)
     elsewhere: tuple[str, ...] = ()
+    places: set[str] = set()
     if home.is_used:
         with contextlib.suppress(PolyfleetError):  # `close` says so, after it has ended what runs here
-            elsewhere = tuple(home.state().replicas())
+            state_there = home.state()
+            elsewhere, places = tuple(state_there.replicas()), set(state_there.places()) - {HERE}
     running = sorted({*home.here().list(), *elsewhere})
-    if not running and not keeper_runs(home):
+    if not running and not places and not keeper_runs(home):  # a keeper that died may have started what it never noted
         typer.echo("nothing runs here")
         return
     control.close(home, timeout)

@@ -50,10 +50,13 @@ def up(
     from polyfleet import api
     from polyfleet.cli.asking import asked_of
     from polyfleet.cli.dry_run import print_dry_run
+    from polyfleet.errors import InputError
     from polyfleet.launch import control, desired
     from polyfleet.launch.home import Home
     from polyfleet.settings import Settings
 
+    if as_json and not dry_run:
+        raise InputError("--json goes with --dry-run", hint="add --dry-run, or leave --json out")
     source = api.load_spec(spec)
     home = Home.of(Settings.from_environment(), state)
     asked = asked_of(source, home, on, plan, stale=stale)

@@ -236,7 +236,10 @@ def close(home: Home, timeout_s: float | None = None) -> None:
         if not state.wanted().closing:
             raise LaunchError("`polyfleet up` was run meanwhile: it stays up")
         if time.monotonic() >= deadline:
-            raise LaunchError(f"not everything has ended after {timeout_s:g} s; `polyfleet status` shows what runs")
+            raise LaunchError(
+                f"not everything has ended after {timeout_s:g} s; `polyfleet status` shows what runs, `polyfleet logs "
+                "keeper` which place cannot be looked at"
+            )
         if not keeper_runs(home):
             start_keeper(home)
         time.sleep(0.1)

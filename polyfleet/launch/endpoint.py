@@ -102,7 +102,7 @@ class _Maker:
         model: str, prices: tuple[float, float], context: int | None, **fields: Any,
     ) -> None:  # fmt: skip
         address = self._address(name, entry, known, region)
-        key_env, key_file = self._key(entry, known)
+        key_env, key_file = self._key(name, entry, known)
         served = dict.fromkeys((workload, Path(model).name if (self.folder / model).exists() else model))
         self.made.append(
             ReplicaSpec(
@@ -144,10 +144,16 @@ class _Maker:
                 f"launch.endpoints.{name}.url: {error.problem}", value=error.value, hint=error.hint
             ) from None
 
-    def _key(self, entry: EndpointChoice, known: KnownEndpoint | None) -> tuple[str | None, str | None]:
+    def _key(self, name: str, entry: EndpointChoice, known: KnownEndpoint | None) -> tuple[str | None, str | None]:
         """The variable or the file that holds it. Whether it does is for `EndpointDriver.check`."""
         if entry.key_file is not None:
-            return None, str((self.folder / Path(entry.key_file).expanduser()).resolve())
+            try:
+                return None, str((self.folder / Path(entry.key_file).expanduser()).resolve())
+            except (OSError, RuntimeError, ValueError):  # a home of nobody's, a null byte
+                raise SpecError(
+                    f"launch.endpoints.{name}.key_file: no path of a file", value=entry.key_file,
+                    hint="write one relative to the spec, or a whole one",
+                ) from None  # fmt: skip
         return entry.key_env or (known.key_env if known is not None else None), None
 
 

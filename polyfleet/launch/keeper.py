@@ -102,7 +102,8 @@ class Keeper:
         self._known = after
         self._outliving(lambda: self._remember(after, wanted, now))
         self._outliving(self._driver.tidy)
-        return wanted.closing and not alive and not self._stops and not after
+        done = wanted.closing and not alive and not self._stops and not after
+        return done and not getattr(self._driver, "unseen", ())  # what could not be looked at may hold what we forgot
 
     def _what_is_wanted(self) -> Wanted:
         """As the state says; while it cannot be asked, as it said last: what dies meanwhile comes back all the same."""
@@ -136,7 +137,7 @@ class Keeper:
             made = self._driver.start(spec)
         except StillThereError:
             return replica  # not seen yet: the next look finds it, or finds it gone
-        except LaunchError as error:
+        except PolyfleetError as error:  # also a context that is gone, an extra that is missing
             if error.can_retry:  # nothing is wrong with the replica: the next tick tries again
                 self._complain(error)
                 return replica.model_copy(update={"last_lines": (str(error),)})

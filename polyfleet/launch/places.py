@@ -30,6 +30,8 @@ class Places:
             mine = {i: r for i, r in (remembered or {}).items() if r.spec.place == place and r.pid is not None}
             self._seen[place] = {i: _as_remembered(replica) for i, replica in mine.items()}
         self._told: dict[str, str] = {}
+        self.unseen: tuple[str, ...] = ()
+        """Places that could not be looked at, the last time."""
 
     def check(self, specs: Sequence[ReplicaSpec]) -> None:
         """Ask each place whether it would take its replicas, where it can tell without changing anything. Raises
@@ -47,15 +49,18 @@ class Places:
 
     def list(self) -> Mapping[str, Alive]:
         found: dict[str, Alive] = {}
+        unseen: list[str] = []
         for place in tuple(self._known):
             try:
                 self._seen[place] = self._at(place).list()
                 self._told.pop(place, None)
             except PolyfleetError as error:
+                unseen.append(place)
                 if self._told.get(place) != (words := str(error).splitlines()[0]):
                     _LOG.warning("%s cannot be looked at: %s", place, words)
                     self._told[place] = words
             found |= self._seen.get(place, {})
+        self.unseen = tuple(unseen)
         return found
 
     def logs(self, replica_id: str, *, last: int | None = None, follow: bool = False) -> Iterator[str]:

@@ -8,6 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Usd = Annotated[float, Field(ge=0, le=1e6)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+Namespace = Annotated[str, Field(pattern=rf"^({_LABEL})?$")]
+SecretName = Annotated[str, Field(pattern=rf"^{_LABEL}(\.{_LABEL})*$", max_length=253)]
 On = Literal["sky", "kubernetes"]
 Speaks = Literal["vllm", "llama.cpp", "openai"]
 
@@ -23,7 +26,7 @@ class PlaceChoice(_Part):
     region: str | None = Field(None, description="of the plan's line; default: any")
     on: On
     context: str = Field("", description="of the kubeconfig; default: its current one")
-    namespace: str = Field("", description="default: the context's own")
+    namespace: Namespace = Field("", description="default: the context's own")
 
     @model_validator(mode="after")
     def _context_is_kubernetes(self) -> Self:
@@ -76,6 +79,6 @@ class Launch(_Part):
     window: str | None = Field(None, description="of the plan, by name or number; default: the one that costs most")
     weights: dict[str, str] = Field(default_factory=dict, description="WORKLOAD or WORKLOAD/PRECISION -> checkpoint")
     weights_from: str = Field("hub", description="hub, pvc:NAME, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, image:/FOLDER")
-    secret: str = Field("polyfleet", description="the Kubernetes secret that holds HF_TOKEN and VLLM_API_KEY")
+    secret: SecretName = Field("polyfleet", description="the Kubernetes secret that holds HF_TOKEN and VLLM_API_KEY")
     engines: dict[str, OwnEngine] = Field(default_factory=dict, description="workload -> how its replicas are started")
     endpoints: dict[str, EndpointChoice] = Field(default_factory=dict, description="name -> what runs already")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
@@ -17,6 +19,7 @@ from lightkube.resources.core_v1 import Pod
 from rig_fleet import TEXT, left, pods
 from servers import Plane
 
+from polyfleet.launch.home import keeper_pid
 from polyfleet.launch.ports import free_port
 
 SPEC = """\
@@ -79,8 +82,11 @@ class Project:
 
 
 @pytest.fixture
-def project(home: Path, plane: Plane, namespaces: tuple[str, str], weights: Path) -> Project:
-    return Project(home, plane, namespaces, weights)
+def project(home: Path, plane: Plane, namespaces: tuple[str, str], weights: Path) -> Iterator[Project]:
+    yield Project(home, plane, namespaces, weights)
+    keeper = keeper_pid(home)
+    if keeper is not None:  # a test failed midway
+        os.kill(keeper, signal.SIGKILL)
 
 
 def test_a_plan_of_two_clouds_comes_up_changes_and_goes(

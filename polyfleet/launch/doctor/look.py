@@ -35,7 +35,8 @@ def machine(home: Home) -> Iterator[Finding]:
             yield Finding(_HERE, f"extra {extra}", "ok")
         else:
             yield Finding(_HERE, f"extra {extra}", "unknown", f"not installed: pip install 'polyfleet[{extra}]'")
-    free_gib = shutil.disk_usage(home.folder if home.folder.exists() else home.folder.parent).free / 2**30
+    there = next(folder for folder in (home.folder, *home.folder.parents) if folder.exists())
+    free_gib = shutil.disk_usage(there).free / 2**30
     yield Finding(_HERE, "disk", "ok" if free_gib >= _LEAST_FREE_GIB else "fails", f"{free_gib:.1f} GiB free")
     if not importlib.util.find_spec("sky") and not os.environ.get("POLYFLEET_SKY_PYTHON"):
         told = "not installed: pip install 'polyfleet[sky]', or name the Python that has it in POLYFLEET_SKY_PYTHON"

@@ -10,7 +10,7 @@ DATA ?= ../shared/data
 ROWS ?= $(DATA)/speed/measured_calibration.csv
 PEER := build/bench/aiconfigurator
 
-.PHONY: demo test test-slow prove-up prove-engines fuzz-gate test-kubernetes bench-gate soak drill lint requirements clean help docs bench-plan bench-melange bench-speed bench-traffic
+.PHONY: demo test test-slow prove-up prove-engines fuzz-gate test-kubernetes test-sky bench-gate soak drill lint requirements clean help docs bench-plan bench-melange bench-speed bench-traffic bench-launch
 
 help:            ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 18
@@ -39,9 +39,12 @@ lint: $(READY)   ## style, types, layers
 	$(BIN)/lint-imports
 
 requirements: $(READY)  ## compile the pinned requirements anew
-	cd requirements && ../$(BIN)/pip-compile $(COMPILE) --all-extras --output-file runtime.txt ../pyproject.toml
+	cd requirements && ../$(BIN)/pip-compile $(COMPILE) $(EXTRAS) --output-file runtime.txt ../pyproject.toml
 	cd requirements && ../$(BIN)/pip-compile $(COMPILE) --output-file dev.txt dev.in
+	cd requirements && ../$(BIN)/pip-compile $(COMPILE) --output-file sky.txt sky.in
 
+# Not sky: a hundred packages more, which may live in a Python of their own.
+EXTRAS := --extra serve --extra local --extra postgres --extra kubernetes --extra otel
 COMPILE := --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
@@ -79,6 +82,14 @@ RIG := build/kubernetes
 test-kubernetes: $(READY)  ## the Kubernetes driver on a real API server, scheduler and controllers
 	rigs/kubernetes/build.sh $(RIG)
 	POLYFLEET_RIG=$(RIG) $(BIN)/python -m pytest -s rigs/kubernetes
+
+bench-launch: $(READY)  ## 500 replicas under one keeper: seconds a round and peak memory
+	$(BIN)/python tools/bench_reconcile.py
+
+SKY_RIG := build/sky
+test-sky: $(READY)  ## the SkyPilot driver on its real engine, and on an EC2 on loopback whose machines are namespaces; root
+	rigs/sky/setup.sh $(SKY_RIG)
+	POLYFLEET_RIG=$(SKY_RIG) POLYFLEET_KILLS=$${POLYFLEET_KILLS:-20} $(BIN)/python -m pytest -s rigs/sky
 
 prove-up: $(READY)  ## kill up and the keeper at random moments; count what is doubled or left
 	$(BIN)/python tools/prove_up.py --kills 200

@@ -130,6 +130,22 @@ def test_an_endpoint_is_asked_for_its_models_with_its_key(served, changes, key, 
     assert "right" not in found.told
 
 
+def test_a_key_is_sent_to_no_other_address_that_the_host_names(served):
+    asked = []
+    other = served(lambda _method, _path, headers: (asked.append(headers["authorization"]), (200, {}, b"{}"))[1])
+    moved = served(lambda *_: (302, {"location": f"http://{other}/v9/models"}, b""))
+    found = look_at_endpoint(endpoint(moved, key_env="K"), {"K": "right"})
+    assert (found.verdict, asked) == ("unknown", [])
+    assert "names another address" in found.told
+
+
+@pytest.mark.parametrize("key", ["two words", "two\nlines", "schlüssel"])
+def test_a_key_that_no_header_can_carry_is_told_without_being_shown(key):
+    found = look_at_endpoint(endpoint("127.0.0.1:9", key_env="K"), {"K": key})
+    assert found.verdict == "fails"
+    assert key not in found.told
+
+
 def test_an_endpoint_that_is_away_is_unknown():
     assert look_at_endpoint(endpoint("127.0.0.1:9"), {}).verdict == "unknown"
 

@@ -4,6 +4,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from launch_processes import toy
 from sqlalchemy import text
 
 from polyfleet.database import open_database
@@ -11,6 +12,7 @@ from polyfleet.errors import LaunchError
 from polyfleet.files import write_whole
 from polyfleet.launch.fake import FakeDriver
 from polyfleet.launch.keeper import Keeper
+from polyfleet.launch.places import Places
 from polyfleet.launch.reconcile import GATE, Pace
 from polyfleet.launch.state import State
 from polyfleet.terms.fleet import ReplicaSpec, ReplicaState
@@ -330,3 +332,46 @@ def test_a_round_that_has_many_to_start_looks_at_the_others_in_between(state, tm
     assert driver.started == ["chat-0", "chat-1"]
     assert {(r.state, r.restarts) for r in state.replicas().values()} == {(ReplicaState.READY, 0)}
     keeper.close()
+
+
+class Away(FakeDriver):
+    """A place that nobody can look at."""
+
+    def list(self):
+        raise LaunchError("the login has run out")
+
+
+def test_a_place_that_cannot_be_looked_at_is_as_it_was_and_nothing_is_closed_before_it_could_be(tmp_path):
+    state = State(open_database(f"sqlite:///{tmp_path / 'state.db'}"), "home")
+    here, there = FakeDriver(), FakeDriver()
+    drivers = {"local": here, "sky": there}
+    specs = [toy("a-0"), toy("b-0", place="sky")]
+    places = Places(drivers.__getitem__, ("local",))
+    keeper = Keeper(state, places, tmp_path / "routes.json", watch=PromptWatch(), pace=PACE)
+    state.want(specs, "spec")
+    for _ in range(3):
+        keeper.tick()
+    assert state.places() == ("local", "sky")
+    keeper.close()
+
+    drivers["sky"] = Away()
+    places = Places(drivers.__getitem__, ("local", *state.places()), state.replicas())
+    keeper = Keeper(state, places, tmp_path / "routes.json", watch=PromptWatch(), pace=PACE)
+    keeper.tick()
+    assert {i: (r.state, r.restarts) for i, r in state.replicas().items()} == {
+        "a-0": (ReplicaState.READY, 0),
+        "b-0": (ReplicaState.READY, 0),
+    }
+    state.close()
+    assert not any(keeper.tick() for _ in range(6))
+    assert here.alive == {}
+    keeper.close()
+
+    drivers["sky"] = there
+    places = Places(drivers.__getitem__, ("local", *state.places()), state.replicas())
+    keeper = Keeper(state, places, tmp_path / "routes.json", watch=PromptWatch(), pace=PACE)
+    assert any(keeper.tick() for _ in range(6))
+    keeper.close()
+    assert there.alive == {}
+    state.forget_places()
+    assert state.places() == ()

@@ -134,3 +134,31 @@ def test_a_dry_run_says_what_would_be_asked_at_what_price_and_touches_nothing(pr
     assert all(row["offers"][0]["resources"]["infra"] == "lambda" for row in rows)
     assert all("docker run" in row["manifest"]["run"] for row in rows)
     assert polyfleet(tmp_path, "status").stdout.startswith("nothing runs here")
+
+
+@pytest.mark.parametrize(
+    ("launch", "told"),
+    [
+        ("launch: {on: here}", "`launch.on`"),
+        ("launch: {places: [{provider: aws, on: kubernetes, namespace: Not_One}]}", "namespace"),
+        ("launch: {places: [{provider: aws, on: sky, context: x}]}", "go with `on: kubernetes`"),
+        ("launch: {secret: 'a b'}", "`launch.secret`"),
+        ("launch: {engines: {chats: {image: x}}}", "chats"),
+        ("launch: {endpoints: {box: {workload: chats, url: 'http://a'}}}", "chats"),
+        ("launch: {endpoints: {box: {key_env: A, key_file: b}}}", "one of them"),
+    ],
+)
+def test_a_wrong_launch_section_is_told_in_one_line(tmp_path, launch, told):
+    (tmp_path / "fleet.yaml").write_text(SPEC.format(launch=launch, traffic=RATE))
+    (tmp_path / "prices.csv").write_text(PRICES.format(usd=1))
+    done = polyfleet(tmp_path, "up", "fleet.yaml", "--dry-run")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+    assert told in done.stderr
+    assert not (tmp_path / ".polyfleet").exists()
+
+
+def test_json_goes_with_a_dry_run_alone(project, tmp_path):
+    project()
+    done = polyfleet(tmp_path, "up", "fleet.yaml", "--json")
+    assert (done.returncode, "--json goes with --dry-run" in done.stderr) == (2, True)

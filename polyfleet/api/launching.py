@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -49,6 +50,7 @@ def local_fleet(source: SpecSource, home: Path) -> Asked:
 
     own = desired.replicas_of(source, home) if source.spec.local or not source.spec.launch.endpoints else ()
     made = (*own, *endpoint_replicas(source.spec, None, 0, folder_of(source), os.environ))
+    _refuse_double_ids(source, made)
     served = {spec.workload for spec in made}
     left = tuple(f"{name}: neither in `local:` nor an endpoint" for name in source.spec.workloads if name not in served)
     return Asked(made, None, left)
@@ -62,6 +64,7 @@ def planned_fleet(source: SpecSource, plan: Plan, on: On | None, environment: Ma
     from polyfleet.launch.endpoint import endpoint_replicas
 
     launch = source.spec.launch
+    _refuse_unknown_providers(source)
     try:
         weights = parse_weights_from(launch.weights_from)
     except InputError as error:
@@ -72,7 +75,9 @@ def planned_fleet(source: SpecSource, plan: Plan, on: On | None, environment: Ma
     folder = folder_of(source)
     sold = catalog_of(source, folder).hosted if any(line.kind == "hosted" for line in plan.lines) else ()
     hosts = endpoint_replicas(source.spec, plan, planned.window, folder, environment, hosted=sold)
-    return Asked((*replicas_of_plan(planned, where), *hosts), planned)
+    made = (*replicas_of_plan(planned, where), *hosts)
+    _refuse_double_ids(source, made)
+    return Asked(made, planned)
 
 
 def plan_for(source: SpecSource, home: Path, tell: Callable[[str], None]) -> Plan:
@@ -114,6 +119,29 @@ def require_current(plan: Plan, source: SpecSource, *, stale: bool) -> None:
                 f"the plan was made with an older catalog: {rental.offer}, planned at {rental.usd_per_hour:,.2f} "
                 f"USD/h, {told}", hint="plan again, or launch it as it is with --stale",
             )  # fmt: skip
+
+
+def _refuse_unknown_providers(source: SpecSource) -> None:
+    """A place whose provider is misspelt fits no line: its lines would be asked of somebody else."""
+    from polyfleet.catalog.search import find_provider
+
+    named = [(n, place.provider) for n, place in enumerate(source.spec.launch.places) if place.provider is not None]
+    catalog = catalog_of(source, folder_of(source)) if named else None
+    for n, provider in named:
+        assert catalog is not None
+        try:
+            find_provider(catalog, provider)
+        except InputError as error:
+            raise error.at(source.file, source.line_of("launch", "places", n, "provider")) from None
+
+
+def _refuse_double_ids(source: SpecSource, replicas: tuple[ReplicaSpec, ...]) -> None:
+    double = next((one for one, count in Counter(spec.id for spec in replicas).items() if count > 1), None)
+    if double is not None:
+        raise SpecError(
+            "two replicas would have the same id", file=source.file, line=source.line_of("launch", "endpoints"),
+            value=double, hint="give the endpoint or the workload another name",
+        )  # fmt: skip
 
 
 def _key(source: SpecSource) -> str:

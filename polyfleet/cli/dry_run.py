@@ -27,7 +27,9 @@ def print_dry_run(asked: Asked, *, as_json: bool) -> None:
     what = "this machine's part of the spec"
     if asked.planned is not None:
         what = f"plan {asked.planned.digest}, window {asked.planned.plan.windows[asked.planned.window].name}"
-    heading = f"{what}: {len(asked.replicas)} replicas, {usd_per_hour:,.2f} USD/h; nothing was touched"
+    rented = _rented_usd_per_hour(asked)
+    of = f" of {rented:,.2f} for whole machines" if rented > usd_per_hour + 0.005 else ""
+    heading = f"{what}: {len(asked.replicas)} replicas, {usd_per_hour:,.2f} USD/h{of}; nothing was touched"
     shown = table(heading, ("asked of", "for", "as", "image or address", ">replicas", ">price"))
     for specs in _alike(asked.replicas):
         first = specs[0]
@@ -35,6 +37,14 @@ def print_dry_run(asked: Asked, *, as_json: bool) -> None:
     out.print(shown)
     for line in _notes(asked):
         out.print(line)
+
+
+def _rented_usd_per_hour(asked: Asked) -> float:
+    """Of the machines as they are rented: the plan may leave chips of one idle. A replica may span several."""
+    if asked.planned is None:
+        return 0.0
+    nodes = {line.line.id: line.ask.nodes for line in asked.planned.lines}
+    return sum(m.rental.usd_per_hour * max(nodes[line] for line, _, _ in m.held) for m in asked.planned.machines)
 
 
 def _alike(replicas: Sequence[ReplicaSpec]) -> Iterator[list[ReplicaSpec]]:

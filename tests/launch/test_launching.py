@@ -9,7 +9,7 @@ import pytest
 
 from polyfleet import api
 from polyfleet.api import launching
-from polyfleet.errors import InputError, LaunchError, PlanFileError
+from polyfleet.errors import InputError, LaunchError, PlanFileError, SpecError
 
 SPEC = """\
 workloads:
@@ -162,3 +162,28 @@ def test_json_goes_with_a_dry_run_alone(project, tmp_path):
     project()
     done = polyfleet(tmp_path, "up", "fleet.yaml", "--json")
     assert (done.returncode, "--json goes with --dry-run" in done.stderr) == (2, True)
+
+
+def test_a_place_of_a_misspelt_provider_is_told_with_its_line(project):
+    source = project(launch="launch: {on: sky, places: [{provider: lambada, on: kubernetes}]}")
+    with pytest.raises(InputError, match=r"fleet\.yaml:9: unknown provider .*lambada"):
+        launching.planned_fleet(source, api.make_plan(source), None, {})
+
+
+def test_replicas_of_one_id_are_told_before_anything_is_wanted(project, tmp_path):
+    endpoint = "launch: {endpoints: {'0': {workload: chat, url: 'http://127.0.0.1:9'}}}"
+    source = project(launch=f"{endpoint}\nlocal: {{chat: {{engine: command, command: 'serve {{port}}'}}}}")
+    with pytest.raises(SpecError, match=r"two replicas would have the same id .*chat-0"):
+        launching.local_fleet(source, tmp_path)
+
+
+def test_a_dry_run_tells_of_chips_that_are_rented_and_idle(project, tmp_path):
+    source = project()
+    offer = "aws:us-east-1:p5.48xlarge:on_demand,0.08,1,2026-11-24,made up"
+    (tmp_path / "prices.csv").write_text(PRICES.splitlines()[0] + "\n" + offer)
+    plan = api.make_plan(source)
+    (rental,), (line,) = plan.rentals, plan.lines
+    used = max(line.replicas) * line.chips_per_replica / 8 * 0.08
+    assert used < rental.usd_per_hour * max(rental.instances)
+    told = polyfleet(tmp_path, "up", "fleet.yaml", "--dry-run")
+    assert f"{used:.2f} USD/h of 0.08 for whole machines" in told.stdout, told.stderr
